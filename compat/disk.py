@@ -1,0 +1,328 @@
+#!/usr/bin/env python3
+"""Disks that are full, broken, read-only or stalled, and files that change under a download.
+
+Faults come from compat/faulty_disk.c, which answers the program's own system calls; a really full
+disk is a small tmpfs, where mounting is allowed. Two disks: one that fails, and /dev/shm.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from lib import (
+    MIB, ROOT, Failed, Nginx, Server, Suite, check, program, sample, scratch, sha256, wait_for,
+)
+
+SIZE = 24 * MIB + 99
+RATE = 2 * MIB  # for each of four connections
+CACHE = 16 * MIB  # --disk-cache
+# Beyond the cache: what connections have in hand, their sockets' buffers, allocator slack.
+MEMORY_SLACK = 48 * MIB
+CALLS, CALL_MAX = 1000, 0.050
+STALL = 10.0
+TABLE = []
+
+
+def faulty_disk():
+    """The compiled supervisor; None where it cannot run."""
+    target = ROOT / "target" / "compat" / "faulty_disk"
+    source = ROOT / "compat" / "faulty_disk.c"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cc", "-O2", "-o", target, source], check=True)
+    works = subprocess.run([target, "/dev/null", "true"], capture_output=True).returncode == 0
+    return target if works else None
+
+
+class Rig:
+    """A server behind the supervisor, nginx, a bad directory and a good disk."""
+
+    def __init__(self, supervisor, *args):
+        self.stack = contextlib.ExitStack()
+        self.work = self.stack.enter_context(scratch("disk"))
+        self.sample = sample("disk.bin", SIZE)
+        self.nginx = self.stack.enter_context(
+            Nginx(self.sample.path.parent, self.work / "nginx", RATE))
+        self.bad = self.work / "bad"
+        self.good = Path(tempfile.mkdtemp(prefix="arioso-", dir="/dev/shm"))
+        self.stack.callback(shutil.rmtree, self.good, True)
+        self.rules = self.work / "rules"
+        self.rules.touch()
+        self.server = self.stack.enter_context(Server(
+            program(), self.work, "-x4", "-s4", "-k1M", f"--disk-cache={CACHE}", "-j9",
+            "--file-allocation=none", "--auto-save-interval=1", *args, state=self.work / "state",
+            wrap=(supervisor, self.rules) if supervisor else ()))
+
+    def fail(self, action, place=None):
+        """From now on writes below the bad directory end so; None: they work again."""
+        self.rules.write_text(f"{place or self.bad} {action}\n" if action else "")
+        time.sleep(0.1)
+
+    def add(self, place, **options):
+        place.mkdir(parents=True, exist_ok=True)
+        options = {name.replace("_", "-"): value for name, value in options.items()}
+        return self.server.call(
+            "aria2.addUri", [f"{self.nginx.url}/{self.sample.name}"], {"dir": str(place)} | options)
+
+    def part(self, gid, share):
+        self.server.wait_bytes(gid, int(SIZE * share))
+
+    def ended(self, gid, timeout=30):
+        look = lambda: self.server.status(gid)
+        return wait_for("the end", lambda: look()["status"] in ("error", "complete") and look(),
+                        timeout)
+
+    def is_whole(self, place):
+        check(sha256(place / self.sample.name) == self.sample.sha256, "SHA-256 differs")
+
+    def memory(self):
+        """Resident bytes of the server, which may be the supervisor's child."""
+        pid = self.server.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        status = Path(f"/proc/{children[0] if children else pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.fail(None)
+        self.stack.close()
+
+
+class Caller:
+    """RPC calls on one connection, each timed."""
+
+    def __init__(self, server):
+        self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        self.times = []
+
+    def call(self, method, *params):
+        body = json.dumps({"jsonrpc": "2.0", "id": "t", "method": method,
+                           "params": ["token:compat", *params]})
+        began = time.monotonic()
+        self.connection.request("POST", "/jsonrpc", body)
+        answer = json.loads(self.connection.getresponse().read())
+        self.times.append(time.monotonic() - began)
+        return answer["result"]
+
+
+# ---- cases ------------------------------------------------------------------------------------
+
+
+def error_ends(supervisor, name, codes):
+    """A failing write ends the download with a code and a text; others go on; data are kept."""
+    with Rig(supervisor) as rig:
+        bad, good = rig.add(rig.bad), rig.add(rig.good)
+        rig.part(bad, 0.5)
+        rig.fail(name)
+        status = rig.ended(bad)
+        check(status["status"] == "error", f"it is {status['status']}")
+        check(status["errorCode"] in codes, f"errorCode {status['errorCode']}")
+        check(str(rig.bad) in status["errorMessage"], f"says {status['errorMessage']!r}")
+        check((rig.bad / (rig.sample.name + ".aria2")).exists(), "the control file is gone")
+        check(rig.ended(good)["status"] == "complete", "the other disk's download failed")
+        rig.is_whole(rig.good)
+        rig.fail(None)
+        time.sleep(0.5)
+        before = sum(request.sent for request in rig.nginx.requests())
+        again = rig.add(rig.bad)
+        check(rig.ended(again)["status"] == "complete", "it did not resume")
+        rig.is_whole(rig.bad)
+        rig.nginx.stop()
+        fetched = sum(request.sent for request in rig.nginx.requests()) - before
+        check(fetched < SIZE - 2 * MIB, f"{fetched} bytes fetched where a part was there")
+        TABLE.append((name, f"code {status['errorCode']}", f"{(SIZE - fetched) / MIB:.0f} MiB kept"))
+        return status["errorMessage"]
+
+
+@contextlib.contextmanager
+def small_disk(work, size):
+    place = work / "small-disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place]
+    mounted = subprocess.run(mount, capture_output=True).returncode == 0
+    try:
+        yield place if mounted else None
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", place], check=False)
+
+
+def full_disk_waits():
+    """With retry-on-disk-full it pauses, says why, and goes on when there is space."""
+    with Rig(None) as rig, small_disk(rig.work, 16 * MIB) as disk:
+        if disk is None:
+            return "not tested: mounting is not allowed here"
+        filler = disk / "filler"
+        filler.write_bytes(b"x" * (8 * MIB))
+        gid = rig.add(disk, retry_on_disk_full="true")
+        held = wait_for("the pause", lambda: rig.server.status(gid)["status"] == "paused"
+                        and rig.server.status(gid), 20)
+        check(held.get("errorCode") == "9", f"errorCode {held.get('errorCode')}")
+        check("No space left" in held.get("errorMessage", ""), f"says {held.get('errorMessage')!r}")
+        kept = int(held["completedLength"])
+        check(kept > 4 * MIB, f"only {kept} bytes kept")
+        time.sleep(3)
+        check(rig.server.status(gid)["status"] == "paused", "it went on without space")
+        subprocess.run(["mount", "-o", f"remount,size={64 * MIB}", disk], check=True)
+        check(rig.ended(gid, 40)["status"] == "complete", "it did not go on")
+        rig.is_whole(disk)
+        rig.nginx.stop()
+        again = sum(request.sent for request in rig.nginx.requests()) - SIZE
+        # What was read and not written when the disk was full is fetched again.
+        check(again < 4 * MIB, f"{again} bytes fetched again")
+        TABLE.append(("full, waits", "code 9, paused", f"{again / MIB:.1f} MiB again"))
+
+
+def full_disk_ends():
+    with Rig(None) as rig, small_disk(rig.work, 16 * MIB) as disk:
+        if disk is None:
+            return "not tested: mounting is not allowed here"
+        gid = rig.add(disk)
+        status = rig.ended(gid)
+        check(status["errorCode"] == "9", f"errorCode {status['errorCode']}")
+        subprocess.run(["mount", "-o", f"remount,size={64 * MIB}", disk], check=True)
+        again = rig.add(disk)
+        check(rig.ended(again, 40)["status"] == "complete", "it did not resume")
+        rig.is_whole(disk)
+        rig.nginx.stop()
+        fetched = sum(request.sent for request in rig.nginx.requests()) - SIZE
+        check(fetched < 4 * MIB, f"{fetched} bytes fetched again")
+        TABLE.append(("full, ends", "code 9", f"{fetched / MIB:.1f} MiB again"))
+        return status["errorMessage"]
+
+
+def stalled_disk(supervisor):
+    """One more try where another process of this machine was the cause of a slow call."""
+    try:
+        stalled_once(supervisor)
+    except Failed as failed:
+        if "RPC call" not in str(failed):
+            raise
+        stalled_once(supervisor)
+
+
+def stalled_once(supervisor):
+    """For ten seconds no write comes back: RPC, the other disk and memory do not notice."""
+    with Rig(supervisor) as rig:
+        bad, good = [rig.add(rig.bad), rig.add(rig.bad / "b")], rig.add(rig.good)
+        for gid in (*bad, good):
+            rig.part(gid, 0.1)
+        memory = rig.memory()
+        rig.fail("stall")
+        began = time.monotonic()
+        peak, caller = memory, Caller(rig.server)
+        before = int(rig.server.status(good)["completedLength"])
+        watch = threading.Event()
+
+        def look():
+            nonlocal peak
+            while not watch.wait(0.05):
+                peak = max(peak, rig.memory())
+
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        methods = [("aria2.tellActive",), ("aria2.getGlobalStat",), ("aria2.tellStatus", bad[0]),
+                   ("aria2.tellWaiting", 0, 100), ("aria2.getOption", bad[1])]
+        for number in range(CALLS):
+            caller.call(*methods[number % len(methods)])
+            time.sleep(max(0, began + 5.0 * number / CALLS - time.monotonic()))
+        added = caller.call("aria2.addUri", [f"{rig.nginx.url}/none"], {"dir": str(rig.good)})
+        caller.call("aria2.pause", bad[1])
+        status = rig.ended(good, 20)
+        check(status["status"] == "complete", f"the other disk: {status.get('errorMessage')}")
+        check(time.monotonic() - began < STALL, "the other disk's download waited")
+        time.sleep(max(0.0, began + STALL - time.monotonic()))
+        watch.set()
+        watcher.join()
+        rig.fail(None)
+        caller.call("aria2.unpause", bad[1])
+        for gid in bad:
+            check(rig.ended(gid)["status"] == "complete", f"{gid} did not go on")
+        for place in (rig.bad, rig.bad / "b", rig.good):
+            rig.is_whole(place)
+        worst, middle = max(caller.times), statistics.median(caller.times)
+        check(worst <= CALL_MAX, f"an RPC call took {worst * 1000:.0f} ms")
+        grown = peak - memory
+        check(grown <= CACHE + MEMORY_SLACK, f"memory grew by {grown / MIB:.0f} MiB")
+        check(before and added, "nothing was asked")
+        TABLE.append((f"stalled {STALL:.0f} s", f"RPC {middle * 1e3:.1f} ms, worst {worst * 1e3:.1f}",
+                      f"memory +{grown / MIB:.0f} MiB"))
+
+
+def touched(change, name):
+    """A file that was changed under its download is noticed and never called complete."""
+    with Rig(None) as rig:
+        gid = rig.add(rig.bad)
+        rig.part(gid, 0.4)
+        change(rig.bad / rig.sample.name)
+        status = rig.ended(gid)
+        check(status["status"] == "error", f"it is {status['status']}")
+        check(status["errorCode"] == "17", f"errorCode {status['errorCode']}")
+        TABLE.append((name, f"code {status['errorCode']}", status["errorMessage"].rpartition("/")[2]))
+        return status["errorMessage"]
+
+
+def replace(path):
+    other = path.with_suffix(".other")
+    other.write_bytes(b"y" * SIZE)
+    other.rename(path)
+
+
+def state_disk(supervisor, action):
+    """The disk of the session fails for a while: downloads go on, and it is caught up with."""
+    with Rig(supervisor) as rig:
+        state = rig.work / "state"
+        rig.fail(action, state)
+        gids = [rig.add(rig.good / str(number), pause="true") for number in range(5)]
+        running = rig.add(rig.good)
+        time.sleep(3)
+        caller = Caller(rig.server)
+        for _ in range(50):
+            caller.call("aria2.getGlobalStat")
+        middle = statistics.median(caller.times)
+        check(middle <= CALL_MAX, f"calls take {middle * 1000:.0f} ms")
+        check(rig.ended(running)["status"] == "complete", "the download failed")
+        rig.fail(None)
+        time.sleep(8)
+        rig.server.kill()
+        with Server(program(), rig.work, "-j1", state=state) as after:
+            there = {row["gid"] for row in after.call("aria2.tellWaiting", 0, 99, ["gid"])}
+            check(there == set(gids), f"{len(there)} of {len(gids)} are there")
+            ended = {row["gid"] for row in after.call("aria2.tellStopped", 0, 99, ["gid"])}
+            check(running in ended, "the result is gone")
+        TABLE.append((f"session disk {action}", "downloads went on", "caught up"))
+
+
+def main():
+    suite = Suite("disk")
+    supervisor = faulty_disk()
+    check(supervisor, "seccomp user notification is not available")
+    suite.run("disk stalled for ten seconds", stalled_disk, supervisor)
+    cases = [(f"writes fail with {name}", error_ends, supervisor, name, codes)
+             for name, codes in (("ENOSPC", "9"), ("EIO", ("17",)), ("EROFS", ("17", "16")))]
+    cases += [
+        ("full disk ends a download", full_disk_ends),
+        ("full disk is waited for", full_disk_waits),
+        ("file removed", touched, os.unlink, "removed"),
+        ("file truncated", touched, lambda path: os.truncate(path, 4096), "truncated"),
+        ("file replaced", touched, replace, "replaced"),
+    ]
+    cases += [(f"session on a disk with {action}", state_disk, supervisor, action)
+              for action in ("ENOSPC", "EIO", "stall")]
+    suite.run_all(cases, workers=3)
+    print(f"  {'fault':20} {'download':28} kept or cost")
+    for row in TABLE:
+        print(f"  {row[0]:20} {row[1]:28} {row[2]}", flush=True)
+    suite.finish()
+
+
+main()

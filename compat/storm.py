@@ -1,0 +1,441 @@
+"""Kills a busy server again and again and keeps account of what it must still know.
+
+A World is one server with its nginx and a ledger: every answered RPC call is a fact. After each
+kill the server is started on the same state and everything is compared. What was answered less
+than a second (and the time of the answer's way) before the kill may be forgotten; nothing else.
+"""
+
+import http.client
+import random
+import re
+import statistics
+import threading
+import time
+from collections import defaultdict
+
+from lib import (
+    MIB, ROOT, SOCKET_SLACK, Failed, Nginx, Ranges, RpcError, Server, check, free_port, program,
+    sample, sha256, wait_for,
+)
+
+# Answered this long before a kill, a call counts: a second, and what the machine's load may add.
+SURE = 1.4
+# A finished file may take this long to reach a disk that four servers write to.
+SYNC = 10
+CONNECTIONS = 4
+SLOTS = 3
+ENTRIES = 1000
+# Per kill and active download: one second or 16 MiB may be fetched again.
+LOSS_MAX = 16 * MIB
+# What rules the entries that only wait; (option, values).
+VARIED = (
+    ("max-download-limit", ["0", "1048576", "2097152"]), ("split", ["1", "3", "7"]),
+    ("max-tries", ["2", "9"]), ("referer", ["http://r.test/a", "http://r.test/b?c=d"]),
+    ("user-agent", ["one/1", "two/2 (a; b)"]), ("retry-wait", ["1", "5"]),
+)
+
+
+def failpoints():
+    """Every named failpoint of the source."""
+    names = set()
+    for path in (ROOT / "src").rglob("*.rs"):
+        names.update(re.findall(r'failpoint::hit\("([\w.]+)"\)', path.read_text()))
+    return sorted(names)
+
+
+def temporary(name):
+    """Where the control file of this data file is written before it is renamed."""
+    number = 0xCBF29CE484222325
+    for byte in (name or "").encode():
+        number = (number ^ byte) * 0x100000001B3 % 2**64
+    return f".{number:016x}.aria2__temp"
+
+
+class Entry:
+    """What is known of one GID: wishes with the time of their answer, newest last."""
+
+    def __init__(self, at, wish, options, real=None):
+        self.facts = [(at, wish, dict(options))]
+        self.real = real  # name of the file, if it is a download that can end
+        self.result = None  # what tellStopped showed of it
+
+    def say(self, at, wish=None, **options):
+        _, old, before = self.facts[-1]
+        self.facts.append((at, wish or old, before | options))
+
+    def allowed(self, killed):
+        """Facts that may hold after the kill; None: it may be unknown."""
+        sure = [fact for fact in self.facts if fact[0] <= killed - SURE]
+        rest = [fact for fact in self.facts if fact[0] > killed - SURE]
+        return (sure[-1:] or [None]) + rest
+
+    def settle(self, wish, options):
+        self.facts = [(0.0, wish, options)]
+
+
+class World:
+    """One server, killed many times."""
+
+    def __init__(self, number, seed, work, rate, size, binary=None):
+        self.random = random.Random(f"{seed}/{number}")
+        self.work, self.rate = work, rate
+        self.work.mkdir(parents=True)
+        self.root = work / "root"
+        self.root.mkdir()
+        self.sample = sample(f"storm-{size // MIB}.bin", size + 4321)
+        self.binary = binary or program()
+        self.port = free_port()
+        self.entries, self.names, self.forgotten = {}, 0, set()
+        self.lost, self.wrong, self.refetched, self.kills = [], [], [], 0
+        self.late = []  # refetches above the bound
+        self.named = defaultdict(int)
+        self.moves, self.orders = [], []
+        self.starts = []
+
+    # ---- the driver ---------------------------------------------------------------------------
+
+    def run(self, kills, points=()):
+        """Kills so often; `points` are failpoints to die at, one for each kill that has one."""
+        points = list(points)
+        with Nginx(self.root, self.work / "nginx", self.rate) as self.nginx:
+            with self.server() as server:
+                self.fill(server)
+                time.sleep(SURE + 0.3)
+                self.look(server)
+                killed = self.kill(server)
+            for number in range(1, kills):
+                point = points[number % len(points)] if points else None
+                with self.server(point) as server:
+                    if self.compare(server, killed):
+                        killed = self.live_and_die(server, point)
+                    else:
+                        killed = time.monotonic()  # it died while it was asked
+                        server.process.wait(5)
+                    self.note_kill(point)
+            with self.server() as server:
+                self.compare(server, killed)
+                self.finish(server)
+            self.account()
+
+    def server(self, point=None):
+        self.started = time.time()
+        self.starts.append(self.started)
+        env = {"ARIOSO_FAILPOINT": f"{point}:{self.random.randint(1, 8)}"} if point else None
+        while True:
+            try:
+                return Server(
+                    self.binary, self.work, f"-x{CONNECTIONS}", f"-s{CONNECTIONS}", "-k1M",
+                    f"-j{SLOTS}", "--max-download-result=5000", "--console-log-level=warn",
+                    "--file-allocation=" + self.random.choice(["none", "prealloc", "falloc"]),
+                    state=self.work / "state", port=self.port, env=env,
+                )
+            except Failed:
+                if env is None:
+                    raise
+                self.note_kill(point)  # it died before it could answer
+                env = None
+
+    def fill(self, server):
+        """Results, active, waiting, paused: about a thousand entries."""
+        def batch(count):
+            calls, sent = [], []
+            for _ in range(count):
+                options = {name: self.random.choice(values) for name, values in VARIED
+                           if self.random.random() < 0.5}
+                uris = [f"http://127.0.0.1:9/{self.random.random()}"]
+                calls.append({"methodName": "aria2.addUri", "params": [
+                    "token:compat", uris, {**options, "pause": "true"}]})
+                sent.append(options)
+            for (gid,), options in zip(server.call("system.multicall", calls), sent):
+                self.entries[gid] = Entry(time.monotonic(), "paused", options)
+
+        (self.root / "small.bin").write_bytes(b"x" * 70_000)
+        small = server.call("aria2.addUri", [f"{self.nginx.url}/small.bin"])
+        missing = server.call("aria2.addUri", [f"{self.nginx.url}/missing.bin"])
+        wait_for("results", lambda: len(server.call("aria2.tellStopped", 0, 9, ["gid"])) == 2)
+        for gid in (small, missing):
+            self.entries[gid] = Entry(time.monotonic(), "live", {})
+        for _ in range(SLOTS + 3):
+            self.add(server)
+        removed = self.add(server)
+        server.call("aria2.changePosition", removed, 0, "POS_SET")
+        for _ in range(9):
+            batch(ENTRIES // 9 - 2)
+
+    def live_and_die(self, server, point):
+        """Some calls, then death: at a failpoint, or at any instant."""
+        due = time.monotonic() + self.random.uniform(0.05, 2.4 if point is None else 3.0)
+        death = {}
+        stop = threading.Event()
+
+        def reaper():
+            while server.process.poll() is None and time.monotonic() < due and not stop.is_set():
+                time.sleep(0.004)
+            death["at"] = time.monotonic()
+            server.kill()
+
+        thread = threading.Thread(target=reaper)
+        thread.start()
+        try:
+            while server.process.poll() is None:
+                self.act(server)
+                self.look(server)
+                time.sleep(self.random.uniform(0, 0.25))
+        except (OSError, http.client.HTTPException, ValueError):
+            pass  # killed in the middle of a call
+        finally:
+            thread.join(10)
+            stop.set()
+        return death["at"]
+
+    def kill(self, server):
+        at = time.monotonic()
+        server.kill()
+        self.note_kill(None)
+        return at
+
+    def note_kill(self, point):
+        self.kills += 1
+        self.named[point or "any instant"] += 1
+
+    # ---- calls that are written down ----------------------------------------------------------
+
+    def add(self, server, **options):
+        self.names += 1
+        name = f"file{self.names}.bin"
+        (self.root / name).symlink_to(self.sample.path)
+        options = {"max-tries": "0", "retry-wait": "1"} | options
+        gid = f"{self.random.getrandbits(63) | 1:016x}"
+        # Written down before: the kill may come between the deed and the answer.
+        self.entries[gid] = Entry(float("inf"), "live", options, name)
+        server.call("aria2.addUri", [f"{self.nginx.url}/{name}"], options | {"gid": gid})
+        self.entries[gid].facts[0] = (time.monotonic(), "live", options)
+        return gid
+
+    def act(self, server):
+        deed = self.random.choice(["add", "pause", "unpause", "move", "option", "forget", "none"])
+        unfinished = [gid for gid, entry in self.entries.items()
+                      if entry.result is None and entry.facts[-1][1] != "gone"]
+        if deed == "add":
+            live = sum(entry.real is not None and entry.result is None
+                       for entry in self.entries.values())
+            if live < SLOTS + 4:
+                self.add(server)
+            return
+        if deed == "none" or not unfinished:
+            return
+        gid = self.random.choice(unfinished)
+        entry = self.entries[gid]
+        reals = [gid for gid in unfinished if self.entries[gid].real]
+        try:
+            if deed in ("pause", "unpause") and reals:
+                gid = self.random.choice(reals)
+                entry = self.entries[gid]
+                wish = "paused" if deed == "pause" else "live"
+                self.moves.append((float("inf"), gid))
+                self.say(entry, lambda: server.call(f"aria2.{deed}", gid), wish)
+            elif deed == "move":
+                self.moves.append((float("inf"), gid))
+                place = self.random.randrange(ENTRIES)
+                server.call("aria2.changePosition", gid, place, "POS_SET")
+            elif deed == "option" and not entry.real:
+                name, values = self.random.choice(VARIED)
+                value = self.random.choice(values)
+                self.say(entry, lambda: server.call("aria2.changeOption", gid, {name: value}),
+                         **{name: value})
+            elif deed == "forget" and not entry.real:
+                self.say(entry, lambda: server.call("aria2.remove", gid), "gone")
+        except RpcError:
+            pass  # it has ended meanwhile, or is so already
+        finally:
+            self.moves = [(min(at, time.monotonic()), moved) for at, moved in self.moves]
+
+    def say(self, entry, call, wish=None, **options):
+        """Writes a change down, first as one that nobody has confirmed."""
+        before = list(entry.facts)
+        entry.say(float("inf"), wish, **options)
+        try:
+            call()
+        except RpcError:
+            entry.facts = before
+            raise
+        _, wish, options = entry.facts[-1]
+        entry.facts[-1] = (time.monotonic(), wish, options)
+
+    def look(self, server):
+        """Notes results and the order of the queue."""
+        at = time.monotonic()
+        waiting = [row["gid"] for row in server.call("aria2.tellWaiting", 0, 5000, ["gid"])]
+        self.orders.append((at, waiting))
+        for row in self.stopped(server):
+            entry = self.entries.get(row["gid"])
+            if entry and entry.result is None:
+                entry.result = (time.monotonic(), row)
+
+    @staticmethod
+    def stopped(server):
+        keys = ["gid", "status", "errorCode", "totalLength", "completedLength"]
+        return server.call("aria2.tellStopped", 0, 5000, keys)
+
+    # ---- after a restart ----------------------------------------------------------------------
+
+    def compare(self, server, killed):
+        """Compares everything with the ledger; False if the server died meanwhile."""
+        try:
+            keys = ["gid", "status"]
+            listed = server.call("aria2.tellActive", keys)
+            waiting = server.call("aria2.tellWaiting", 0, 5000, keys)
+            stopped = self.stopped(server)
+            touched = [gid for gid, entry in self.entries.items()
+                       if len(entry.facts) > 1 and not entry.real]
+            sampled = set(self.random.sample(list(self.entries), 12)) | set(touched)
+            present = {row["gid"] for row in listed + waiting}
+            options = {gid: server.call("aria2.getOption", gid) for gid in sampled & present}
+        except (OSError, http.client.HTTPException, ValueError):
+            return False
+        except RpcError:
+            return self.compare(server, killed)  # one ended between two calls
+        states = {row["gid"]: row["status"] for row in listed + waiting + stopped}
+        self.compare_states(states, killed)
+        self.compare_results(stopped, states, killed)
+        self.compare_options(options, killed)
+        self.compare_order([row["gid"] for row in waiting], killed)
+        for gid, entry in list(self.entries.items()):
+            self.settle(gid, entry, states.get(gid), options.get(gid))
+        self.orders, self.moves = [(0.0, [row["gid"] for row in waiting])], []
+        return True
+
+    def compare_states(self, states, killed):
+        for gid in states.keys() - self.entries.keys():
+            self.lost.append(f"{gid} came from nowhere ({states[gid]})")
+        for gid, entry in self.entries.items():
+            wishes = {fact and fact[1] for fact in entry.allowed(killed)}
+            state = states.get(gid)
+            if state in ("complete", "error"):
+                fits = True  # whether rightly so is seen from the result and the file
+            elif state is None or state == "removed":
+                fits = None in wishes or "gone" in wishes
+            else:
+                fits = ("paused" if state == "paused" else "live") in wishes
+            if not fits:
+                self.lost.append(f"{gid} is {state}, but was {wishes} ({entry.real})")
+
+    def compare_results(self, stopped, states, killed):
+        rows = {row["gid"]: row for row in stopped}
+        for gid, entry in self.entries.items():
+            if entry.result is None:
+                continue
+            at, row = entry.result
+            # The store says complete once the file is synced. A file that was finished before
+            # the kill is found finished then, without a fetch.
+            again = entry.real and at > killed - SYNC and gid in states
+            if gid not in rows and at <= killed - SURE and not again:
+                self.lost.append(f"result {gid} is gone ({states.get(gid)})")
+            elif gid in rows and rows[gid] != row:
+                self.lost.append(f"result {gid} was {row}, is {rows[gid]}")
+
+    def compare_options(self, options, killed):
+        for gid, own in options.items():
+            facts = [fact for fact in self.entries[gid].allowed(killed) if fact]
+            if not any(all(own.get(name) == value for name, value in wanted.items())
+                       for _, _, wanted in facts):
+                self.lost.append(f"options of {gid}: {facts[-1][2]} expected")
+
+    def compare_order(self, now, killed):
+        sure = [(at, order) for at, order in self.orders if at <= killed - SURE]
+        if not sure:
+            return
+        at, order = sure[-1]
+        moved = {gid for when, gid in self.moves if when >= at - 0.1}
+        present, known = set(now), set(order)
+        before = [gid for gid in order if gid in present and gid not in moved]
+        after = [gid for gid in now if gid in known and gid not in moved]
+        if before != after:
+            place = next(i for i, (a, b) in enumerate(zip(before, after)) if a != b)
+            self.lost.append(f"order differs from place {place} of {len(before)}")
+
+    def settle(self, gid, entry, state, options):
+        if state is None or state == "removed":
+            self.forgotten.add(self.entries.pop(gid).real)
+            return
+        wanted = entry.facts[-1][2]
+        if options is not None:
+            wanted = {name: options.get(name) for name in wanted}
+        elif len(entry.facts) > 1 and entry.real is None and state not in ("complete", "error"):
+            wanted = {}
+        if state not in ("complete", "error"):
+            entry.result = None
+        entry.settle("paused" if state == "paused" else "live", wanted)
+
+    # ---- the end ------------------------------------------------------------------------------
+
+    def finish(self, server):
+        """Lets everything that can end do so, and looks at the files."""
+        reals = {gid: entry for gid, entry in self.entries.items() if entry.real}
+        for gid in reals:
+            try:
+                server.call("aria2.unpause", gid)
+            except RpcError:
+                pass
+        for gid, entry in reals.items():
+            try:
+                server.wait_status(gid, "complete", timeout=120)
+            except Failed as error:
+                self.wrong.append(f"{entry.real}: {error}")
+                continue
+            path = server.downloads / entry.real
+            if not path.exists() or sha256(path) != self.sample.sha256:
+                self.wrong.append(f"{entry.real}: wrong bytes")
+            shown = server.status(gid, "files")["files"][0]["path"]
+            if shown != str(path):
+                self.wrong.append(f"{entry.real} was written to {shown}")
+        expected = {entry.real for entry in reals.values()} | {"small.bin"}
+        for path in server.downloads.iterdir():
+            # Of a download that was added in the last second before a kill.
+            name = path.name.removesuffix(".aria2")
+            forgotten = name in self.forgotten or name in map(temporary, self.forgotten)
+            if path.name not in expected and not forgotten:
+                self.wrong.append(f"{path.name} is left behind")
+
+    def account(self):
+        """Bytes fetched again after each kill, from nginx's log."""
+        self.nginx.stop()
+        by_file = defaultdict(list)
+        for request in self.nginx.requests():
+            if request.path.startswith("/file") and request.sent > 0:
+                by_file[request.path].append(request)
+        for after, begin in enumerate(self.starts[1:], 1):
+            end = self.starts[after + 1] if after + 1 < len(self.starts) else float("inf")
+            total = 0
+            for path, requests in by_file.items():
+                earlier = [one for one in requests if one.began < begin]
+                had = Ranges([(one.start(), one.start() + one.sent) for one in earlier])
+                here = [one for one in requests if begin <= one.began < end]
+                again = sum(had.overlap(one.start(), one.start() + one.sent) for one in here)
+                total += again
+                rate_bound = max(LOSS_MAX, CONNECTIONS * (self.rate or 0))
+                if again > rate_bound + SOCKET_SLACK * (len(here) + CONNECTIONS):
+                    self.late.append(f"{path}: {again / MIB:.1f} MiB again after kill {after}")
+            self.refetched.append(total)
+
+
+def table(worlds):
+    """Prints what the kills cost."""
+    again = sorted(sum((world.refetched for world in worlds), [])) or [0]
+    rows = [
+        ("kills", sum(world.kills for world in worlds)),
+        ("  at named failpoints", sum(n for world in worlds for name, n in world.named.items()
+                                      if name != "any instant")),
+        ("entries in each queue", ENTRIES),
+        ("downloads completed", sum(bool(e.real) for w in worlds for e in w.entries.values())),
+        ("fetched again, median per kill", f"{statistics.median(again) / MIB:.2f} MiB"),
+        ("fetched again, worst kill", f"{again[-1] / MIB:.2f} MiB"),
+        ("fetched again beyond the bound", sum(len(world.late) for world in worlds)),
+        ("lost or changed entries", sum(len(world.lost) for world in worlds)),
+        ("wrong files", sum(len(world.wrong) for world in worlds)),
+    ]
+    for name, figure in rows:
+        print(f"  {name:32} {figure}", flush=True)
+    for world in worlds:
+        for text in (world.lost + world.wrong + world.late)[:20]:
+            print(f"    {world.work.name}: {text}", flush=True)

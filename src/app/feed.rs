@@ -1,0 +1,368 @@
+//! The downloads given at the start: URIs of the command line and entries of the input file.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+use std::thread;
+
+use tokio::sync::mpsc::{Receiver, channel};
+use tracing::{debug, error, info, warn};
+
+use crate::base::error::{ErrorCode, Failure};
+use crate::base::gid::Gid;
+use crate::base::rng::Rng;
+use crate::base::secret::SafeUrl;
+use crate::engine::{AddRequest, EngineHandle, RequestError};
+use crate::format::expand::expand;
+use crate::format::input_file::{Entry, Reader};
+use crate::format::uri::{self, Uri};
+use crate::option::settings::EngineSettings;
+use crate::option::spec::ADD;
+use crate::option::{OptionId, OptionSet, find, keys};
+
+/// Entries read ahead of the engine.
+const READ_AHEAD: usize = 256;
+
+/// The input file that is standard input.
+const STDIN: &str = "-";
+
+/// With `deferred-input`: no more is read while so many downloads could start.
+const READY_MAX: usize = 64;
+
+/// What is to be added once the engine runs.
+pub struct Feed {
+    entries: Vec<Entry>,
+    input: Option<Input>,
+    rules: Rules,
+}
+
+struct Input {
+    name: String,
+    lines: Box<dyn BufRead + Send>,
+}
+
+/// How entries become downloads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Rules {
+    /// `force-sequential`: each URI is a download of its own instead of one more mirror.
+    each_alone: bool,
+    /// `parameterized-uri`
+    expand: bool,
+    /// `deferred-input`; not while a session file is kept, which would lack what is unread.
+    deferred: bool,
+    /// Nobody could unpause a download without RPC, so `pause` does not count then.
+    ignore_pause: bool,
+}
+
+/// Refused entries beyond this are counted only.
+const REFUSED_SHOWN_MAX: usize = 1_000;
+
+/// What came of feeding.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Fed {
+    /// Downloads, refused ones too.
+    pub count: u64,
+    /// What nobody here can fetch; the first thousand of it.
+    pub refused: Vec<Refused>,
+}
+
+/// A download that never began.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refused {
+    pub gid: Gid,
+    pub uri: String,
+}
+
+impl Feed {
+    /// Opens the input file of `options`, if there is one; `uris` are the command line's.
+    ///
+    /// # Errors
+    /// A URI of the command line makes no sense, or the input file cannot be opened.
+    pub fn new(uris: Vec<String>, options: &OptionSet) -> Result<Feed, Failure> {
+        let settings = EngineSettings::from(options);
+        let rules = Rules {
+            each_alone: options.get(keys::FORCE_SEQUENTIAL),
+            expand: options.get(keys::PARAMETERIZED_URI),
+            deferred: settings.deferred_input && settings.save_session.is_none(),
+            ignore_pause: !options.get(keys::ENABLE_RPC),
+        };
+        let entries = match uris.is_empty() {
+            true => Vec::new(),
+            false => vec![Entry {
+                uris,
+                options: gid_option(options),
+                ..Entry::default()
+            }],
+        };
+        for uri in downloads_of(&entries, rules)?.iter().flatten() {
+            if !is_uri(uri) {
+                return Err(Failure::fatal(ErrorCode::Unknown, not_a_uri(uri)));
+            }
+        }
+        let input = settings.input_file.as_deref().map(open).transpose()?;
+        Ok(Feed {
+            entries,
+            input,
+            rules,
+        })
+    }
+
+    /// Whether nothing was given at all.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.input.is_none()
+    }
+
+    /// Whether reading may take as long as it likes: from a pipe, or only as downloads start.
+    pub fn may_last(&self) -> bool {
+        self.input
+            .as_ref()
+            .is_some_and(|input| input.name == STDIN || self.rules.deferred)
+    }
+
+    /// Adds everything; comes back when all is read.
+    ///
+    /// # Errors
+    /// A bad option value: the program ends with code 28. The input file cannot be read on.
+    pub async fn run(self, engine: EngineHandle) -> Result<Fed, Failure> {
+        let mut fed = Fed::default();
+        for entry in self.entries {
+            add(&engine, entry, self.rules, &mut fed).await?;
+        }
+        let Some(input) = self.input else {
+            fed.tell();
+            return Ok(fed);
+        };
+        let mut counts = engine.counts();
+        let mut entries = read_elsewhere(input)?;
+        while let Some(entry) = entries.recv().await {
+            if self.rules.deferred {
+                // An error means that the engine has ended, which adding will tell.
+                let _ = counts.wait_for(|counts| counts.ready < READY_MAX).await;
+            }
+            add(&engine, entry?, self.rules, &mut fed).await?;
+        }
+        if !self.rules.deferred {
+            fed.tell();
+        }
+        Ok(fed)
+    }
+}
+
+impl Fed {
+    fn tell(&self) {
+        if self.count > 0 {
+            info!("Downloading {} item(s)", self.count);
+        }
+    }
+
+    fn refuse(&mut self, gid: Option<Gid>, uri: &str) {
+        self.count += 1;
+        if self.refused.len() < REFUSED_SHOWN_MAX {
+            let gid = gid.or_else(|| Gid::new(Rng::from_entropy().next_u64()));
+            self.refused.extend(gid.map(|gid| Refused {
+                gid,
+                uri: SafeUrl(uri).to_string(),
+            }));
+        }
+    }
+}
+
+/// Whether a download can be made of it, be it one that fails.
+fn is_uri(text: &str) -> bool {
+    Uri::parse(&uri::normalise(text)).is_some() || text.starts_with("magnet:")
+}
+
+fn not_a_uri(text: &str) -> String {
+    format!(
+        "Unrecognized URI or unsupported protocol: {}",
+        SafeUrl(text)
+    )
+}
+
+/// A GID given on the command line is that of the first download.
+fn gid_option(options: &OptionSet) -> Vec<(String, String)> {
+    let id = keys::GID.id;
+    let given = options.text(id).filter(|_| options.is_set(id));
+    given
+        .map(|gid| (id.name().to_owned(), gid))
+        .into_iter()
+        .collect()
+}
+
+fn open(path: &Path) -> Result<Input, Failure> {
+    let name = path.display().to_string();
+    let lines: Box<dyn BufRead + Send> = match name.as_str() {
+        STDIN => Box::new(BufReader::new(io::stdin())),
+        _ => {
+            let file = File::open(path).map_err(|error| unreadable(&name, &error))?;
+            Box::new(BufReader::new(file))
+        }
+    };
+    Ok(Input { name, lines })
+}
+
+fn unreadable(name: &str, error: &io::Error) -> Failure {
+    let text = format!("The input file {name} cannot be read: {error}");
+    Failure::fatal(ErrorCode::Unknown, text)
+}
+
+/// Reads on a thread of its own: standard input may be a slow pipe.
+fn read_elsewhere(input: Input) -> Result<Receiver<Result<Entry, Failure>>, Failure> {
+    let (send, entries) = channel(READ_AHEAD);
+    let name = input.name.clone();
+    thread::Builder::new()
+        .name("arioso-input".into())
+        .spawn(move || {
+            for entry in Reader::new(input.lines.split(b'\n')) {
+                let entry = entry.map_err(|error| unreadable(&input.name, &error));
+                if send.blocking_send(entry).is_err() {
+                    return;
+                }
+            }
+        })
+        .map_err(|error| unreadable(&name, &error))?;
+    Ok(entries)
+}
+
+async fn add(
+    engine: &EngineHandle,
+    entry: Entry,
+    rules: Rules,
+    fed: &mut Fed,
+) -> Result<(), Failure> {
+    let mut options = known_options(&entry);
+    let given = options.iter().find(|(id, _)| *id == keys::GID.id);
+    let mut gid = None;
+    if let Some((_, text)) = given {
+        let Ok(parsed) = text.parse::<Gid>() else {
+            error!("{text} is invalid for GID.");
+            return Ok(());
+        };
+        if engine.knows(parsed) {
+            debug!("GID#{parsed} of the input file is known already");
+            return Ok(());
+        }
+        gid = Some(parsed);
+    }
+    for mut uris in downloads(&entry, rules)? {
+        for unknown in uris.extract_if(.., |uri| !is_uri(uri)) {
+            error!("{}", not_a_uri(&unknown));
+        }
+        let Some(first) = uris.first().cloned() else {
+            continue;
+        };
+        let mut request = AddRequest::uris(uris);
+        request.options.clone_from(&options);
+        // Two downloads cannot have one GID.
+        options.retain(|(id, _)| *id != keys::GID.id);
+        if rules.ignore_pause {
+            request = request.with(keys::PAUSE.id, "false");
+        }
+        match engine.add(request, None).await {
+            Ok(_) => fed.count += 1,
+            Err(RequestError::ShutDown) => {}
+            Err(RequestError::BadOption(bad)) => {
+                let line = entry.line;
+                let text = format!("Input file, entry at line {line}: {bad}");
+                return Err(Failure::fatal(ErrorCode::Option, text));
+            }
+            Err(RequestError::NoUsableUri) => {
+                error!("Unsupported protocol: {}", SafeUrl(&first));
+                fed.refuse(gid, &first);
+            }
+            Err(refused) => {
+                error!("{refused} ({})", SafeUrl(&first));
+                fed.refuse(gid, &first);
+            }
+        }
+        gid = None;
+    }
+    Ok(())
+}
+
+fn downloads_of(entries: &[Entry], rules: Rules) -> Result<Vec<Vec<String>>, Failure> {
+    let mut all = Vec::new();
+    for entry in entries {
+        all.extend(downloads(entry, rules)?);
+    }
+    Ok(all)
+}
+
+/// The mirrors of each download that an entry stands for.
+fn downloads(entry: &Entry, rules: Rules) -> Result<Vec<Vec<String>>, Failure> {
+    let mut uris = Vec::with_capacity(entry.uris.len());
+    for uri in &entry.uris {
+        if rules.expand {
+            let expanded = expand(uri).map_err(|error| {
+                let text = format!("{}: {error}", SafeUrl(uri));
+                Failure::fatal(ErrorCode::Unknown, text)
+            })?;
+            uris.extend(expanded);
+        } else {
+            uris.push(uri.clone());
+        }
+    }
+    Ok(match rules.each_alone {
+        true => uris.into_iter().map(|uri| vec![uri]).collect(),
+        false => vec![uris],
+    })
+}
+
+fn known_options(entry: &Entry) -> Vec<(OptionId, String)> {
+    let mut known = Vec::with_capacity(entry.options.len());
+    for (name, value) in &entry.options {
+        match find(name).filter(|id| id.spec().scope.has(ADD)) {
+            Some(id) => known.push((id, value.clone())),
+            None => warn!(
+                "Unknown option: {name} (input file, entry at line {})",
+                entry.line
+            ),
+        }
+    }
+    known
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Rules = Rules {
+        each_alone: false,
+        expand: false,
+        deferred: false,
+        ignore_pause: false,
+    };
+
+    fn entry(uris: &[&str]) -> Entry {
+        Entry {
+            uris: uris.iter().map(|uri| (*uri).to_owned()).collect(),
+            ..Entry::default()
+        }
+    }
+
+    #[test]
+    fn uris_are_mirrors_or_downloads() {
+        let entry = entry(&["http://h/{a,b}", "http://h/c"]);
+        assert_eq!(downloads(&entry, RULES).unwrap()[0], entry.uris);
+        let expand = Rules {
+            expand: true,
+            ..RULES
+        };
+        let all = ["http://h/a", "http://h/b", "http://h/c"];
+        assert_eq!(downloads(&entry, expand).unwrap(), [all]);
+        let alone = Rules {
+            each_alone: true,
+            ..expand
+        };
+        assert_eq!(downloads(&entry, alone).unwrap(), all.map(|uri| [uri]));
+    }
+
+    #[test]
+    fn options_that_no_download_takes_are_left_out() {
+        let mut entry = entry(&["http://h/a"]);
+        for (name, value) in [("out", "x"), ("nonsense", "1"), ("enable-rpc", "true")] {
+            entry.options.push((name.into(), value.into()));
+        }
+        assert_eq!(known_options(&entry), [(keys::OUT.id, "x".to_owned())]);
+    }
+}

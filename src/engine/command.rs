@@ -1,0 +1,261 @@
+//! What each command does to the downloads.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::bulk::Bulk;
+use super::handle::{Command, Reply, UriChange, Verb};
+use super::intake::DownloadSpec;
+use super::request::RequestError;
+use super::state::{DownloadState, StateInput, Then};
+use super::{Core, Download, change, limits_of, usable_uri};
+use crate::base::gid::Gid;
+use crate::option::settings::EngineSettings;
+use crate::option::{OptionId, keys};
+use crate::transfer::Control;
+
+impl Core {
+    pub(super) fn apply(&mut self, command: Command) {
+        match command {
+            Command::Add {
+                spec,
+                position,
+                reply,
+            } => answer(reply, self.add(*spec, position)),
+            Command::Control { gid, verb, reply } => answer(reply, self.control(gid, verb)),
+            Command::ControlAll { verb, reply } => {
+                let bulk = Bulk::control(&self.registry.lock(), verb, reply);
+                self.begin_bulk(bulk);
+            }
+            Command::ChangePosition {
+                gid,
+                offset,
+                how,
+                reply,
+            } => {
+                let place = self.registry.lock().change_position(gid, offset, how);
+                answer(reply, place.map(|place| place as i64));
+            }
+            Command::ChangeUri { gid, change, reply } => {
+                answer(reply, self.change_uri(gid, *change));
+            }
+            Command::ChangeOption {
+                gid,
+                changes,
+                reply,
+            } => {
+                answer(reply, self.change_option(gid, &changes));
+            }
+            Command::ChangeGlobalOption { changes, reply } => {
+                answer(reply, self.change_global_option(&changes));
+            }
+            Command::PurgeResults { reply } => {
+                let bulk = Bulk::purge(&self.registry.lock(), reply);
+                self.begin_bulk(bulk);
+            }
+            Command::RemoveResult { gid, reply } => answer(reply, self.remove_result(gid)),
+            Command::SaveSession { reply } => self.save_session(reply),
+            Command::ExportSession { path, reply } => self.export_session(path, reply),
+            Command::UntilQuiet { gid, reply } => match self.running.get_mut(&gid) {
+                Some(run) => run.waiters.push(reply),
+                None => answer(reply, Ok(())),
+            },
+            Command::Shutdown { force, reply } => {
+                self.close(force);
+                answer(reply, Ok(()));
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        spec: DownloadSpec,
+        position: Option<usize>,
+    ) -> Result<Vec<Gid>, RequestError> {
+        let mut registry = self.registry.lock();
+        // A transfer may still be stopping under a GID that the registry has forgotten.
+        let taken = |gid: Gid| registry.contains(gid) || self.running.contains_key(&gid);
+        let gid = match spec.gid {
+            Some(gid) if taken(gid) => return Err(RequestError::NoUsableUri),
+            Some(gid) => gid,
+            None => loop {
+                match Gid::new(self.rng.next_u64()) {
+                    Some(gid) if !taken(gid) => break gid,
+                    _ => {}
+                }
+            },
+        };
+        let download = Download::new(gid, spec.uris, spec.options, spec.paused);
+        registry.add(download, position);
+        Ok(vec![gid])
+    }
+
+    pub(super) fn control(&mut self, gid: Gid, verb: Verb) -> Result<(), RequestError> {
+        if !self.registry.lock().contains(gid) {
+            return Err(RequestError::UnknownGid(gid.to_string()));
+        }
+        let (input, force, refused) = match verb {
+            Verb::Pause { force } => (StateInput::Pause, force, RequestError::CannotPause(gid)),
+            Verb::Unpause => (StateInput::Unpause, false, RequestError::CannotUnpause(gid)),
+            Verb::Remove { force } => (
+                StateInput::Remove { force },
+                force,
+                RequestError::NotRemovable(gid),
+            ),
+        };
+        let held = matches!(verb, Verb::Pause { .. }) && self.registry.lock().pause_held(gid);
+        if held || self.step_or_force(gid, &input, force) {
+            Ok(())
+        } else {
+            Err(refused)
+        }
+    }
+
+    fn change_uri(&mut self, gid: Gid, change: UriChange) -> Result<(u64, u64), RequestError> {
+        let mut registry = self.registry.lock();
+        let stopped = match registry.get(gid) {
+            Some(download) => download.is_stopped(),
+            None => return Err(RequestError::UnknownGid(gid.to_string())),
+        };
+        if stopped {
+            return Err(RequestError::CannotChangeUri(gid));
+        }
+        if change.file_index != 1 {
+            return Err(RequestError::FileIndexOutOfRange);
+        }
+        let usable = |uris: &[String]| -> Vec<Arc<str>> {
+            uris.iter().filter_map(|uri| usable_uri(uri)).collect()
+        };
+        let (remove, add) = (usable(&change.remove), usable(&change.add));
+        let counts = registry.edit(gid, |download| {
+            download.change_uris(&remove, &add, change.at)
+        });
+        drop(registry);
+        self.send(
+            gid,
+            Control::Uris {
+                remove,
+                add,
+                at: change.at,
+            },
+        );
+        Ok(counts.unwrap_or_default())
+    }
+
+    fn change_option(
+        &mut self,
+        gid: Gid,
+        changes: &[(OptionId, String)],
+    ) -> Result<(), RequestError> {
+        let mut registry = self.registry.lock();
+        let download = registry
+            .get(gid)
+            .ok_or_else(|| RequestError::UnknownGid(gid.to_string()))?;
+        if download.is_stopped() {
+            return Err(RequestError::CannotChangeOption(gid));
+        }
+        let active = download.is_active();
+        let change = change::change_download(download.options(), changes)?;
+        if !change.any {
+            return Ok(());
+        }
+        let options = change.options.clone();
+        registry.edit(gid, |download| {
+            download.options = options;
+            if change.moved {
+                download.forget_progress();
+            }
+        });
+        drop(registry);
+        if !active {
+            return Ok(());
+        }
+        if let Some(run) = self.running.get(&gid) {
+            let (down, up) = limits_of(&change.options);
+            run.limit.set(down, up);
+        }
+        if change.restart {
+            self.step(gid, &StateInput::Restart);
+        } else {
+            self.send(gid, Control::Options(change.options));
+        }
+        Ok(())
+    }
+
+    fn change_global_option(&mut self, changes: &[(OptionId, String)]) -> Result<(), RequestError> {
+        let mut registry = self.registry.lock();
+        let (options, changed) = change::change_global(registry.global_options(), changes)?;
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let options = Arc::new(options);
+        registry.set_global(Arc::clone(&options));
+        let settings = EngineSettings::from(&*options);
+        registry.set_stopped_max(settings.results_max, settings.keep_unfinished_results);
+        drop(registry);
+        self.limits.set(settings.down_limit, settings.up_limit);
+        self.saver.set_path(settings.save_session.clone());
+        self.settings = settings;
+        if changed.contains(&keys::SAVE_SESSION_INTERVAL.id) {
+            self.plan_next_save(Instant::now());
+        }
+        if changed.contains(&keys::MAX_CONCURRENT_DOWNLOADS.id) {
+            self.park_extras();
+        }
+        // An error means that nobody listens.
+        let _ = self.global.send(options);
+        Ok(())
+    }
+
+    /// With fewer slots than active downloads, the latest to start go back to the queue
+    /// (aria2/aria2#2285: as waiting ones, not as paused ones).
+    fn park_extras(&mut self) {
+        let extras: Vec<Gid> = {
+            let registry = self.registry.lock();
+            let count = self
+                .busy_slots(&registry)
+                .saturating_sub(self.settings.concurrent_max);
+            registry
+                .active()
+                .rev()
+                .take(count)
+                .map(Download::gid)
+                .collect()
+        };
+        for gid in extras {
+            self.step(gid, &StateInput::Park);
+        }
+    }
+
+    pub(super) fn remove_result(&mut self, gid: Gid) -> Result<(), RequestError> {
+        if !self.registry.lock().contains(gid) {
+            return Err(RequestError::UnknownGid(gid.to_string()));
+        }
+        self.note_farewell(gid);
+        self.registry.lock().remove_result(gid)
+    }
+
+    /// A removed download that is forgotten before its transfer has ended still gets its event.
+    fn note_farewell(&mut self, gid: Gid) {
+        let registry = self.registry.lock();
+        let Some(download) = registry.get(gid) else {
+            return;
+        };
+        if *download.state() == DownloadState::Stopping(Then::Remove)
+            && let Some(run) = self.running.get_mut(&gid)
+        {
+            run.farewell = Some(Arc::new(download.subject()));
+        }
+    }
+
+    fn send(&self, gid: Gid, control: Control) {
+        if let Some(run) = self.running.get(&gid) {
+            run.transfer.send(control);
+        }
+    }
+}
+
+pub(super) fn answer<T>(reply: Reply<T>, result: Result<T, RequestError>) {
+    // An error means that the caller has lost interest.
+    let _ = reply.send(result);
+}

@@ -1,0 +1,161 @@
+//! Pure: from a request to what the registry takes.
+
+use std::sync::Arc;
+
+use super::request::{AddRequest, RequestError, Source};
+use crate::base::gid::Gid;
+use crate::format::expand::{EXPANSIONS_MAX, ExpandError, expand};
+use crate::format::uri::{self, Uri};
+use crate::option::keys::{GID, PARAMETERIZED_URI, PAUSE};
+use crate::option::spec::{ADD, LIST};
+use crate::option::{OptionId, OptionSet};
+
+/// A download to be, checked but for its GID being free.
+#[derive(Clone, Debug)]
+pub struct DownloadSpec {
+    /// The GID the user wants.
+    pub gid: Option<Gid>,
+    pub uris: Box<[Arc<str>]>,
+    pub options: OptionSet,
+    pub paused: bool,
+}
+
+/// Checks a request; `base` are the options of the process.
+///
+/// # Errors
+/// Options are checked first, as aria2 does: a bad value, then nothing usable to download.
+pub fn accept(request: AddRequest, base: &Arc<OptionSet>) -> Result<DownloadSpec, RequestError> {
+    let Source::Uris(uris) = request.source;
+    if uris.is_empty() {
+        return Err(RequestError::NoUriGiven);
+    }
+    let given = Given::read(&request.options, base)?;
+    let uris = if given.options.get(PARAMETERIZED_URI) {
+        expanded(&uris)?
+    } else {
+        uris
+    };
+    let uris: Box<[Arc<str>]> = uris.iter().filter_map(|uri| usable_uri(uri)).collect();
+    if uris.is_empty() {
+        return Err(RequestError::NoUsableUri);
+    }
+    let gid = match given.gid {
+        None => None,
+        Some(text) => Some(text.parse().map_err(|_| RequestError::NoUsableUri)?),
+    };
+    Ok(DownloadSpec {
+        gid,
+        uris,
+        options: given.options,
+        paused: given.paused,
+    })
+}
+
+/// Every URI that parameterised ones stand for, within one cap for them all.
+fn expanded(uris: &[String]) -> Result<Vec<String>, RequestError> {
+    let mut all = Vec::with_capacity(uris.len());
+    for uri in uris {
+        all.extend(expand(uri)?);
+        if all.len() > EXPANSIONS_MAX {
+            return Err(ExpandError::TooMany.into());
+        }
+    }
+    Ok(all)
+}
+
+/// The URI as it is kept, or `None` if no source can take it. Magnet links are refused here until
+/// there is a source for them.
+pub fn usable_uri(text: &str) -> Option<Arc<str>> {
+    let uri = uri::normalise(text);
+    let parsed = Uri::parse(&uri)?;
+    // Schemes are lower case only, as in aria2.
+    let known = ["http", "https", "ftp", "sftp"].contains(&parsed.scheme);
+    (known && !parsed.host.is_empty()).then(|| Arc::from(uri))
+}
+
+/// The options of a request. `gid` and `pause` say something about the adding, not about the
+/// download, and are not kept.
+struct Given<'a> {
+    gid: Option<&'a str>,
+    paused: bool,
+    options: OptionSet,
+}
+
+impl<'a> Given<'a> {
+    fn read(
+        changes: &'a [(OptionId, String)],
+        base: &Arc<OptionSet>,
+    ) -> Result<Self, RequestError> {
+        let mut options = OptionSet::over(Arc::clone(base));
+        let mut gid = None;
+        for (id, text) in changes {
+            if !id.spec().scope.has(ADD) {
+                continue;
+            }
+            if *id == GID.id {
+                gid = Some(text.as_str());
+            } else {
+                put(&mut options, *id, text)?;
+            }
+        }
+        let paused = options.get(PAUSE);
+        options.unset(PAUSE.id);
+        Ok(Self {
+            gid,
+            paused,
+            options,
+        })
+    }
+}
+
+fn put(options: &mut OptionSet, id: OptionId, text: &str) -> Result<(), RequestError> {
+    if id.spec().scope.has(LIST) && text.contains('\n') {
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            options.set_text(id, line)?;
+        }
+        return Ok(());
+    }
+    Ok(options.set_text(id, text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::option::find;
+
+    fn accepted(uris: &[&str], options: &[(&str, &str)]) -> Result<Vec<String>, RequestError> {
+        let request = AddRequest {
+            source: Source::Uris(uris.iter().map(|uri| (*uri).to_owned()).collect()),
+            options: options
+                .iter()
+                .filter_map(|(name, text)| Some((find(name)?, (*text).to_owned())))
+                .collect(),
+        };
+        let spec = accept(request, &Arc::new(OptionSet::new()))?;
+        Ok(spec.uris.iter().map(|uri| uri.to_string()).collect())
+    }
+
+    #[test]
+    fn parameterized_uris_are_expanded_where_asked_for() {
+        let uris = ["http://h/{a,b}[1-2]", "http://h/x"];
+        let all = [
+            "http://h/a1",
+            "http://h/a2",
+            "http://h/b1",
+            "http://h/b2",
+            "http://h/x",
+        ];
+        assert_eq!(accepted(&uris, &[]).unwrap(), uris);
+        assert_eq!(
+            accepted(&uris, &[("parameterized-uri", "true")]).unwrap(),
+            all
+        );
+        for bad in ["http://h/{a", "http://h/[0-65535]{a,b}"] {
+            let refused = accepted(&[bad], &[("parameterized-uri", "true")]);
+            assert!(
+                matches!(refused, Err(RequestError::BadExpansion(_))),
+                "{bad}"
+            );
+        }
+    }
+}

@@ -1,0 +1,473 @@
+//! Rank 8: all downloads.
+//!
+//! One task owns the registry and the queue. Requests come in as commands, transfers report,
+//! a clock ticks; after each input the consequences follow in a fixed order: free slots are
+//! filled, the store is told what changed, events go out. Nothing here waits for disk or network:
+//! transfers run on the data runtime, the store and session files are written on other threads.
+//!
+//! What is asked for shows at once, as in aria2: after `pause` a download reads `paused` and
+//! stands at the front of the queue, after `remove` it is a result reading `removed`, although its
+//! transfer still closes its files. The event comes when that is done. The slot is free at once.
+
+mod bulk;
+mod change;
+mod command;
+mod download;
+mod embed;
+mod event;
+mod handle;
+mod intake;
+mod keepsakes;
+mod launch;
+mod queue;
+mod registry;
+mod request;
+mod session;
+mod snapshot;
+mod space;
+mod state;
+mod syncer;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::Mutex;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::MissedTickBehavior;
+use tracing::{debug, info, warn};
+
+pub use download::{Download, FileView, Footprint};
+pub use embed::{Engine, EngineConfig};
+pub use event::{Event, EventKind, Subject};
+pub use handle::EngineHandle;
+pub use intake::usable_uri;
+pub use launch::{DataRuntime, Launch, Launcher, Running};
+pub use queue::How;
+pub use registry::{Counts, Downloads, Registry};
+pub use request::{AddRequest, RequestError, Source};
+pub use snapshot::Snapshot;
+pub use state::{DownloadState, ListKind, Outcome, Then};
+
+use handle::Command;
+use queue::{Pace, slots};
+use state::StateInput;
+
+use crate::base::gid::Gid;
+use crate::base::rng::Rng;
+use crate::base::units::Rate;
+use crate::limit::{LimitBranch, LimitTree};
+use crate::option::settings::EngineSettings;
+use crate::option::{OptionSet, keys};
+use crate::store::Store;
+use crate::transfer::{Control, Ended, Phase, TransferReport};
+
+const TICK: Duration = Duration::from_secs(1);
+/// How often the store hears of the progress of active downloads: for a look at the list after a
+/// crash; the truth about bytes is in the control files.
+const PROGRESS_TICKS: u32 = 10;
+/// How long an orderly end waits for transfers that do not answer.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
+const CLOSE_FORCED_MAX: Duration = Duration::from_secs(1);
+/// How long the end waits for finished files to reach the disk.
+const SYNC_MAX: Duration = Duration::from_secs(5);
+const EVENTS_MAX: usize = 2048;
+
+/// The owner of all downloads.
+struct Core {
+    registry: Arc<Mutex<Registry>>,
+    settings: EngineSettings,
+    limits: Arc<LimitTree>,
+    launcher: Box<dyn Launcher>,
+    running: HashMap<Gid, Run>,
+    report_in: mpsc::UnboundedReceiver<(Gid, TransferReport)>,
+    report_out: mpsc::UnboundedSender<(Gid, TransferReport)>,
+    store: Option<Store>,
+    events: broadcast::Sender<Event>,
+    pending: Vec<Event>,
+    counts: watch::Sender<Counts>,
+    global: watch::Sender<Arc<OptionSet>>,
+    rng: Rng,
+    ticks: u32,
+    saver: session::Saver,
+    /// Something changed since the session file was written.
+    unsaved: bool,
+    next_save: Option<Instant>,
+    /// When to give up waiting for transfers; `None` while no end was asked for.
+    closing: Option<Instant>,
+    /// Requests about all downloads that are being worked off.
+    bulks: VecDeque<bulk::Bulk>,
+    syncer: syncer::Syncer,
+    space: space::Space,
+}
+
+/// A transfer that runs, or was told to stop and has not ended.
+struct Run {
+    transfer: Box<dyn Running>,
+    limit: LimitBranch,
+    /// The removed download was forgotten before its transfer ended; this is told then.
+    farewell: Option<Arc<Subject>>,
+    /// Those who want to know when it has ended.
+    waiters: Vec<handle::Reply<()>>,
+}
+
+impl Core {
+    /// Gives back the settings it ended with.
+    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) -> EngineSettings {
+        let mut clock = tokio::time::interval(TICK);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.settle();
+        let mut deserted = false;
+        while !self.may_end() {
+            tokio::select! {
+                command = commands.recv(), if !deserted => match command {
+                    Some(command) => self.apply(command),
+                    None => {
+                        // Nobody is left who could ask for anything.
+                        deserted = true;
+                        self.close(false);
+                    }
+                },
+                Some((gid, report)) = self.report_in.recv() => self.on_report(gid, report),
+                gid = self.syncer.synced() => self.on_synced(gid),
+                gids = self.space.found() => self.on_space(gids),
+                _ = clock.tick() => self.on_tick(),
+                () = tokio::task::yield_now(), if !self.bulks.is_empty() => self.go_on_with_bulk(),
+                () = close_limit(self.closing) => {}
+            }
+            self.settle();
+        }
+        drop(commands);
+        let settings = self.settings.clone();
+        self.finish().await;
+        settings
+    }
+
+    fn settle(&mut self) {
+        self.start_waiting();
+        self.save_changed();
+        self.publish_events();
+    }
+
+    fn on_report(&mut self, gid: Gid, report: TransferReport) {
+        let input = match report {
+            TransferReport::Phase(phase) => StateInput::Phase(phase),
+            TransferReport::Ended(ended) => {
+                if let Some(run) = self.running.remove(&gid) {
+                    self.bury(gid, run);
+                }
+                if self.was_interrupted(gid, &ended) {
+                    let subject = self.registry.lock().get(gid).map(Download::subject);
+                    self.tell(gid, EventKind::Interrupted, subject.unwrap_or_default());
+                    return;
+                }
+                if self.hold(gid, &ended) {
+                    return;
+                }
+                StateInput::Ended(ended)
+            }
+        };
+        let opened = input == StateInput::Phase(Phase::Fetching);
+        self.step(gid, &input);
+        if opened {
+            // The store is to know the path before the download can be complete.
+            self.registry.lock().edit(gid, |_| ());
+        }
+        if input == StateInput::Ended(Ended::Complete) {
+            self.sync_files(gid);
+        }
+    }
+
+    /// What is left to say when a transfer has ended.
+    fn bury(&mut self, gid: Gid, run: Run) {
+        for waiter in run.waiters {
+            command::answer(waiter, Ok(()));
+        }
+        if let Some(subject) = run.farewell {
+            self.pending.push(Event {
+                gid,
+                kind: EventKind::Stopped,
+                subject,
+            });
+        }
+    }
+
+    /// The store says complete only when the files would survive a loss of power.
+    fn sync_files(&mut self, gid: Gid) {
+        if self.store.is_none() {
+            return;
+        }
+        let registry = self.registry.lock();
+        if let Some(download) = registry.get(gid)
+            && download.status() == "complete"
+        {
+            let files = download.files().into_iter().map(|file| file.path.into());
+            self.syncer.sync(gid, files.collect());
+        }
+    }
+
+    fn on_synced(&mut self, gid: Gid) {
+        self.registry.lock().edit(gid, |_| ());
+    }
+
+    /// Pauses a download that ended for want of something until that is back.
+    fn hold(&mut self, gid: Gid, ended: &Ended) -> bool {
+        let Ended::Failed(failure) = ended else {
+            return false;
+        };
+        let option = |download: &Download| download.options.get(keys::RETRY_ON_DISK_FULL);
+        let retries = self.registry.lock().get(gid).is_some_and(option);
+        if !space::may_come_back(failure, retries) || !self.step(gid, &StateInput::Held) {
+            return false;
+        }
+        warn!(%gid, code = failure.code.code(), "Download GID#{gid} waits: {failure}");
+        self.registry.lock().hold(gid, failure.clone());
+        true
+    }
+
+    /// What these downloads waited for is there again.
+    fn on_space(&mut self, gids: Vec<Gid>) {
+        for gid in gids {
+            let is_held = |download: &Download| download.held().is_some();
+            if self.registry.lock().get(gid).is_some_and(is_held) {
+                info!(%gid, "Download GID#{gid} goes on: there is space again");
+                self.step(gid, &StateInput::Unpause);
+            }
+        }
+    }
+
+    /// An active download that the end of the process stopped stays active in the session.
+    fn was_interrupted(&self, gid: Gid, ended: &Ended) -> bool {
+        self.closing.is_some()
+            && *ended == Ended::Stopped
+            && self
+                .registry
+                .lock()
+                .get(gid)
+                .is_some_and(Download::is_active)
+    }
+
+    fn on_tick(&mut self) {
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(PROGRESS_TICKS) {
+            let mut registry = self.registry.lock();
+            let active: Vec<Gid> = registry.active().map(Download::gid).collect();
+            for gid in active {
+                registry.edit(gid, |_| ());
+            }
+        }
+        if let Some(store) = self.store.as_ref().filter(|store| store.wants_all()) {
+            store.known(self.registry.lock().touch_all());
+        }
+        if self.ticks.is_multiple_of(space::LOOK_TICKS) {
+            self.space.look(self.registry.lock().held());
+        }
+        let now = Instant::now();
+        if self.unsaved && self.next_save.is_some_and(|at| at <= now) {
+            self.save_session_file();
+        }
+    }
+
+    /// Applies an input to a download; false if its state does not allow it.
+    fn step(&mut self, gid: Gid, input: &StateInput) -> bool {
+        self.step_or_force(gid, input, false)
+    }
+
+    /// As [`Self::step`]; with `force` a transfer that has to stop skips its good-byes.
+    fn step_or_force(&mut self, gid: Gid, input: &StateInput, force: bool) -> bool {
+        let stepped = {
+            let mut registry = self.registry.lock();
+            let Ok(stepped) = registry.step(gid, input) else {
+                return false;
+            };
+            registry.note_stop(gid, SystemTime::now());
+            stepped
+        };
+        if stepped.stop
+            && let Some(run) = self.running.get(&gid)
+        {
+            run.transfer.send(Control::Stop { force });
+        }
+        if let Some((kind, subject)) = stepped.event {
+            self.tell(gid, kind, subject);
+        }
+        true
+    }
+
+    fn tell(&mut self, gid: Gid, kind: EventKind, subject: Subject) {
+        match subject.error.filter(|_| kind == EventKind::Failed) {
+            Some(code) => debug!(%gid, code = code.code(), path = subject.path, "download failed"),
+            None => debug!(%gid, ?kind, path = subject.path, "download"),
+        }
+        self.pending.push(Event {
+            gid,
+            kind,
+            subject: Arc::new(subject),
+        });
+    }
+
+    fn start_waiting(&mut self) {
+        if self.closing.is_some() || self.pauses_all() {
+            return;
+        }
+        loop {
+            let gid = {
+                let registry = self.registry.lock();
+                if self.busy_slots(&registry) >= self.slots() {
+                    return;
+                }
+                registry.next_to_start()
+            };
+            let Some(gid) = gid else {
+                return;
+            };
+            if !self.start(gid) {
+                return;
+            }
+        }
+    }
+
+    fn start(&mut self, gid: Gid) -> bool {
+        if !self.step(gid, &StateInput::Start) {
+            return false;
+        }
+        let launch = self.registry.lock().edit(gid, |download| {
+            let (down, up) = limits_of(&download.options);
+            Launch {
+                gid,
+                uris: download.uris.to_vec(),
+                options: download.options.clone(),
+                live: download.begin_live(),
+                limit: self.limits.branch(down, up),
+                reports: self.report_out.clone(),
+            }
+        });
+        let Some(launch) = launch else {
+            return false;
+        };
+        debug!(%gid, uris = launch.uris.len(), "transfer starts");
+        let limit = launch.limit.clone();
+        let transfer = self.launcher.launch(launch);
+        self.running.insert(
+            gid,
+            Run {
+                transfer,
+                limit,
+                farewell: None,
+                waiters: Vec::new(),
+            },
+        );
+        true
+    }
+
+    /// Active downloads that take a slot.
+    fn busy_slots(&self, registry: &Registry) -> usize {
+        if !self.settings.seeders_are_free {
+            return registry.counts().active;
+        }
+        let seeds =
+            |download: &&Download| *download.state() != DownloadState::Active(Phase::Seeding);
+        registry.active().filter(seeds).count()
+    }
+
+    fn slots(&self) -> usize {
+        let pace = self.settings.concurrent_by_speed;
+        let pace = pace.map(|(base, factor)| Pace { base, factor });
+        let speed = match pace {
+            Some(_) => self.limits.down_meter().speed(Instant::now()),
+            None => 0,
+        };
+        slots(self.settings.concurrent_max, pace, speed)
+    }
+
+    fn save_changed(&mut self) {
+        let mut registry = self.registry.lock();
+        let changes = registry.take_changes();
+        if changes.is_empty() {
+            return;
+        }
+        self.unsaved = true;
+        let Some(store) = &self.store else {
+            return;
+        };
+        for gid in changes.gone {
+            if !registry.is_kept(gid) {
+                store.remove(gid);
+            }
+        }
+        for gid in changes.changed {
+            if self.syncer.is_busy_with(gid) {
+                // Told when its files are on the disk.
+                continue;
+            }
+            if let Some(download) = registry.kept(gid) {
+                let saved = session::Saved::of(download);
+                store.put(gid, Box::new(move || saved.into_record()));
+            }
+        }
+    }
+
+    fn publish_events(&mut self) {
+        for event in self.pending.drain(..) {
+            // An error means that nobody listens.
+            let _ = self.events.send(event);
+        }
+        let now = self.registry.lock().counts();
+        self.counts
+            .send_if_modified(|counts| std::mem::replace(counts, now) != now);
+    }
+
+    /// Begins the end: every transfer is told to save and stop.
+    fn close(&mut self, force: bool) {
+        let limit = if force { CLOSE_FORCED_MAX } else { CLOSE_MAX };
+        let limit = Instant::now() + limit;
+        self.closing = Some(self.closing.map_or(limit, |earlier| earlier.min(limit)));
+        for run in self.running.values() {
+            run.transfer.send(Control::Stop { force });
+        }
+    }
+
+    fn may_end(&self) -> bool {
+        self.closing
+            .is_some_and(|limit| self.running.is_empty() || limit <= Instant::now())
+    }
+
+    async fn finish(mut self) {
+        for gid in self.running.keys() {
+            warn!(%gid, "transfer did not stop in time");
+        }
+        if let Err(error) = self.save_session_to_file().await {
+            warn!(%error, "session not saved");
+        }
+        for gid in self.syncer.finish(SYNC_MAX).await {
+            self.on_synced(gid);
+        }
+        self.save_changed();
+        if let Some(store) = self.store.take() {
+            // Joining a thread that flushes is not for this one, which answers RPC.
+            let closed = tokio::task::spawn_blocking(move || store.close()).await;
+            if let Ok(Err(failure)) = closed {
+                warn!(%failure, "store not closed well");
+            }
+        }
+    }
+}
+
+/// Ends when transfers have had their time to stop; never while no end was asked for.
+async fn close_limit(limit: Option<Instant>) {
+    match limit {
+        Some(limit) => tokio::time::sleep_until(limit.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A download's own limits, down and up.
+fn limits_of(options: &OptionSet) -> (Rate, Rate) {
+    let rate = |bytes: i64| Rate(bytes.max(0) as u64);
+    (
+        rate(options.get(keys::MAX_DOWNLOAD_LIMIT)),
+        rate(options.get(keys::MAX_UPLOAD_LIMIT)),
+    )
+}

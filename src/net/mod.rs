@@ -1,0 +1,14 @@
+//! Rank 3: how connections are made: names, proxies, TLS, and the HTTP clients all downloads share.
+
+mod client;
+mod cookie_store;
+mod dns;
+mod interface;
+mod logins;
+mod proxy;
+mod tls;
+
+pub use client::Net;
+pub use cookie_store::CookieStore;
+pub use dns::ResolveError;
+pub use interface::Interface;

@@ -1,0 +1,139 @@
+//! Adding downloads.
+
+use crate::engine::AddRequest;
+use crate::option::spec::ADD;
+
+use super::super::dispatch::Backend;
+use super::super::error::RpcError;
+use super::super::params::{self, Params, Upload};
+use super::super::value::Members;
+use super::option::{Changes, check, check_files};
+use super::{Change, Method, Reply};
+
+/// `aria2.addUri`: mirrors of one file.
+pub struct AddUri {
+    uris: Vec<String>,
+    place: Place,
+}
+
+impl Method for AddUri {
+    const NAME: &'static str = "aria2.addUri";
+
+    fn parse(params: &mut Params) -> Result<Self, RpcError> {
+        Ok(Self {
+            uris: params.texts()?,
+            place: Place::parse(params)?,
+        })
+    }
+}
+
+impl Change for AddUri {
+    async fn call(self, backend: &Backend) -> Result<Reply, RpcError> {
+        if self.uris.is_empty() {
+            return Err(RpcError::refused("URI is not provided."));
+        }
+        let (options, position) = self.place.resolve(backend).await?;
+        let mut request = AddRequest::uris(self.uris);
+        request.options = options;
+        let gids = backend.engine.add(request, position).await?;
+        match gids.first() {
+            Some(gid) => Ok(Reply::Gid(*gid)),
+            None => Err(RpcError::refused("No URI to download.")),
+        }
+    }
+}
+
+/// `aria2.addTorrent`: a torrent file and its web seeds.
+pub struct AddTorrent {
+    torrent: Upload,
+    _web_seeds: Vec<String>,
+    place: Place,
+}
+
+impl Method for AddTorrent {
+    const NAME: &'static str = "aria2.addTorrent";
+
+    fn parse(params: &mut Params) -> Result<Self, RpcError> {
+        Ok(Self {
+            torrent: params.upload()?,
+            _web_seeds: params.optional_texts()?.unwrap_or_default(),
+            place: Place::parse(params)?,
+        })
+    }
+}
+
+impl Change for AddTorrent {
+    async fn call(self, backend: &Backend) -> Result<Reply, RpcError> {
+        self.place.resolve(backend).await?;
+        add_torrent(&self.torrent.into_bytes())
+    }
+}
+
+/// `aria2.addMetalink`: a Metalink document, which may bring several downloads.
+pub struct AddMetalink {
+    document: Upload,
+    place: Place,
+}
+
+impl Method for AddMetalink {
+    const NAME: &'static str = "aria2.addMetalink";
+
+    fn parse(params: &mut Params) -> Result<Self, RpcError> {
+        Ok(Self {
+            document: params.upload()?,
+            place: Place::parse(params)?,
+        })
+    }
+}
+
+impl Change for AddMetalink {
+    async fn call(self, backend: &Backend) -> Result<Reply, RpcError> {
+        self.place.resolve(backend).await?;
+        add_metalink(&self.document.into_bytes())
+    }
+}
+
+/// The engine has no BitTorrent: a torrent is refused with a plain sentence, anything else as
+/// aria2 refuses it.
+fn add_torrent(file: &[u8]) -> Result<Reply, RpcError> {
+    let is_dictionary = file.first() == Some(&b'd') && file.last() == Some(&b'e');
+    Err(RpcError::refused(match is_dictionary {
+        true => "BitTorrent downloads are not supported by this version.",
+        false => "Bencode decoding failed",
+    }))
+}
+
+/// The engine has no Metalink: a document is refused with a plain sentence, anything else as
+/// aria2 refuses it.
+fn add_metalink(document: &[u8]) -> Result<Reply, RpcError> {
+    let is_metalink = document.windows(9).any(|window| window == b"<metalink");
+    Err(RpcError::refused(match is_metalink {
+        true => "Metalink downloads are not supported by this version.",
+        false => "Could not parse Metalink XML document.",
+    }))
+}
+
+/// The last two parameters of every method that adds.
+struct Place {
+    options: Members,
+    position: Option<i64>,
+}
+
+impl Place {
+    fn parse(params: &mut Params) -> Result<Self, RpcError> {
+        Ok(Self {
+            options: params.optional_members()?.unwrap_or_default(),
+            position: params.optional_int()?,
+        })
+    }
+
+    async fn resolve(self, backend: &Backend) -> Result<(Changes, Option<usize>), RpcError> {
+        let options = super::option::changes(self.options, &[ADD], backend.allow_hooks);
+        check(&options)?;
+        let global = backend
+            .engine
+            .read(|registry| registry.global_options().clone());
+        check_files(backend, global, &options).await?;
+        Ok((options, params::index(self.position)?))
+    }
+}

@@ -1,0 +1,305 @@
+//! The body of a response on its way to the disk: chunks as the socket gave them, uncopied, and
+//! where they belong in the file.
+
+use std::collections::VecDeque;
+use std::io::Write as _;
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use reqwest::Response;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::fault;
+use super::response::Coding;
+use crate::base::error::{ErrorCode, Failure, Retry};
+
+/// Bytes of a slow server wait no longer for company.
+const GATHER_TIME_MAX: Duration = Duration::from_millis(250);
+/// A silent body is looked after this often.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Reading the unwanted rest of a body must not cost more than a new connection.
+const DRAIN_TIME_MAX: Duration = Duration::from_millis(500);
+const DRAIN_LEN_MAX: u64 = 64 * 1024;
+/// So much is decoded at once: at deflate's best ratio of 1 : 1032 it becomes 4 MiB.
+const DECODE_LEN: usize = 4 * 1024;
+
+/// What a call of [`Body::gather`] came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gathered {
+    /// There may be bytes to write, and more to come.
+    More,
+    /// No more will come than has been gathered.
+    Ended,
+    /// The transfer has hung up.
+    Stopped,
+}
+
+/// An open body. Invariant: `position` is the file offset of the first gathered byte.
+pub struct Body {
+    response: Response,
+    position: u64,
+    /// Where the body ends in the file; nothing past it is taken.
+    end: Option<u64>,
+    chunks: VecDeque<Bytes>,
+    gathered: usize,
+    decoder: Option<Decoder>,
+    silent_since: Option<Instant>,
+    ended: bool,
+    /// An error that came after bytes which are to be written first.
+    failure: Option<Failure>,
+}
+
+impl Body {
+    /// The body of a response whose first byte is byte `position` of the file.
+    pub fn new(response: Response, position: u64, end: Option<u64>, coding: Coding) -> Self {
+        Self {
+            response,
+            position,
+            end,
+            chunks: VecDeque::new(),
+            gathered: 0,
+            decoder: Decoder::new(coding),
+            silent_since: None,
+            ended: false,
+            failure: None,
+        }
+    }
+
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Bytes from `position` to the end, if that is known.
+    pub fn rest(&self) -> Option<u64> {
+        Some(self.end?.saturating_sub(self.position))
+    }
+
+    /// False if the connection ended before the announced end.
+    pub fn ended_where_it_should(&self) -> bool {
+        self.end.is_none_or(|end| self.position >= end)
+    }
+
+    /// Waits for bytes and gathers up to about `wanted` of them; returns early where the server
+    /// is slow. May be dropped and called again without loss.
+    ///
+    /// # Errors
+    /// A broken connection, or silence for longer than `silence_max`.
+    pub async fn gather(
+        &mut self,
+        wanted: usize,
+        silence_max: Duration,
+    ) -> Result<Gathered, Failure> {
+        let began = Instant::now();
+        loop {
+            if self.ended || self.is_complete() {
+                return Ok(Gathered::Ended);
+            }
+            if self.gathered >= wanted {
+                return Ok(Gathered::More);
+            }
+            if let Some(failure) = self.failure.take_if(|_| self.gathered == 0) {
+                return Err(failure);
+            }
+            if self.failure.is_some() {
+                return Ok(Gathered::More);
+            }
+            if self.decode()? {
+                continue;
+            }
+            let deadline = match self.gathered {
+                0 => began + LOOK_INTERVAL.min(silence_max),
+                _ => began + GATHER_TIME_MAX,
+            };
+            match timeout_at(deadline, self.response.chunk()).await {
+                Ok(Ok(Some(chunk))) => self.take(chunk),
+                Ok(Ok(None)) => self.finish()?,
+                Ok(Err(error)) => self.failure = Some(fault::failure_of(&error)),
+                Err(_) if self.gathered > 0 => return Ok(Gathered::More),
+                Err(_) => {
+                    let since = *self.silent_since.get_or_insert(began);
+                    if since.elapsed() >= silence_max {
+                        return Err(fault::timeout());
+                    }
+                    return Ok(Gathered::More);
+                }
+            }
+        }
+    }
+
+    /// The first gathered bytes, at most `len_max`.
+    pub fn front(&self, len_max: usize) -> Vec<&[u8]> {
+        let mut room = len_max;
+        let mut parts = Vec::with_capacity(self.chunks.len());
+        for chunk in &self.chunks {
+            let len = chunk.len().min(room);
+            if len == 0 {
+                break;
+            }
+            parts.push(&chunk[..len]);
+            room -= len;
+        }
+        parts
+    }
+
+    /// Forgets the first `len` gathered bytes: they are in the file.
+    pub fn consume(&mut self, len: u64) {
+        self.position += len;
+        let mut rest = len as usize;
+        self.gathered -= rest.min(self.gathered);
+        while let Some(chunk) = self.chunks.front_mut() {
+            let taken = chunk.len().min(rest);
+            chunk.advance(taken);
+            rest -= taken;
+            if !chunk.is_empty() {
+                break;
+            }
+            self.chunks.pop_front();
+        }
+    }
+
+    /// Reads a short rest, so that the connection can serve another request.
+    pub async fn drain(&mut self) {
+        drain_some(&mut self.response).await;
+    }
+
+    fn is_complete(&self) -> bool {
+        self.end
+            .is_some_and(|end| self.position + self.gathered as u64 >= end)
+    }
+
+    fn take(&mut self, chunk: Bytes) {
+        self.silent_since = None;
+        match &mut self.decoder {
+            Some(decoder) => decoder.input = chunk,
+            None => self.push(chunk),
+        }
+    }
+
+    fn push(&mut self, mut chunk: Bytes) {
+        if let Some(end) = self.end {
+            let room = end.saturating_sub(self.position + self.gathered as u64);
+            chunk.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+        }
+        if !chunk.is_empty() {
+            self.gathered += chunk.len();
+            self.chunks.push_back(chunk);
+        }
+    }
+
+    /// Decodes some of what was read; false if there is nothing to decode.
+    fn decode(&mut self) -> Result<bool, Failure> {
+        let Some(decoder) = &mut self.decoder else {
+            return Ok(false);
+        };
+        if decoder.input.is_empty() {
+            return Ok(false);
+        }
+        let decoded = decoder.decode()?;
+        self.push(decoded);
+        Ok(true)
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.ended = true;
+        if let Some(decoder) = &mut self.decoder {
+            let rest = decoder.finish()?;
+            self.push(rest);
+        }
+        Ok(())
+    }
+}
+
+/// Reads what is left of a short body.
+pub async fn drain(mut response: Response) {
+    drain_some(&mut response).await;
+}
+
+async fn drain_some(response: &mut Response) {
+    let mut len = 0;
+    let _ = timeout(DRAIN_TIME_MAX, async {
+        while let Ok(Some(chunk)) = response.chunk().await {
+            len += chunk.len() as u64;
+            if len > DRAIN_LEN_MAX {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+/// Undoes a content coding.
+struct Decoder {
+    input: Bytes,
+    inner: Inflate,
+}
+
+enum Inflate {
+    Gzip(Box<MultiGzDecoder<Vec<u8>>>),
+    /// `deflate` ought to be zlib's format (RFC 9110, 8.4.1.2), but some send bare deflate.
+    Undecided,
+    Zlib(Box<ZlibDecoder<Vec<u8>>>),
+    Bare(Box<DeflateDecoder<Vec<u8>>>),
+}
+
+impl Decoder {
+    fn new(coding: Coding) -> Option<Self> {
+        let inner = match coding {
+            Coding::Identity => return None,
+            Coding::Gzip => Inflate::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
+            Coding::Deflate => Inflate::Undecided,
+        };
+        Some(Self {
+            input: Bytes::new(),
+            inner,
+        })
+    }
+
+    fn decode(&mut self) -> Result<Bytes, Failure> {
+        let input = self.input.split_to(self.input.len().min(DECODE_LEN));
+        if matches!(self.inner, Inflate::Undecided) {
+            let is_zlib = input.first().is_some_and(|byte| byte & 0x0f == 8);
+            self.inner = match is_zlib {
+                true => Inflate::Zlib(Box::new(ZlibDecoder::new(Vec::new()))),
+                false => Inflate::Bare(Box::new(DeflateDecoder::new(Vec::new()))),
+            };
+        }
+        let written = match &mut self.inner {
+            Inflate::Gzip(inner) => inner.write_all(&input),
+            Inflate::Zlib(inner) => inner.write_all(&input),
+            Inflate::Bare(inner) => inner.write_all(&input),
+            Inflate::Undecided => Ok(()),
+        };
+        written.map_err(|error| undecodable(&error))?;
+        Ok(self.output())
+    }
+
+    fn finish(&mut self) -> Result<Bytes, Failure> {
+        let finished = match &mut self.inner {
+            Inflate::Gzip(inner) => inner.try_finish(),
+            Inflate::Zlib(inner) => inner.try_finish(),
+            Inflate::Bare(inner) => inner.try_finish(),
+            Inflate::Undecided => Ok(()),
+        };
+        finished.map_err(|error| undecodable(&error))?;
+        Ok(self.output())
+    }
+
+    fn output(&mut self) -> Bytes {
+        let output = match &mut self.inner {
+            Inflate::Gzip(inner) => inner.get_mut(),
+            Inflate::Zlib(inner) => inner.get_mut(),
+            Inflate::Bare(inner) => inner.get_mut(),
+            Inflate::Undecided => return Bytes::new(),
+        };
+        Bytes::from(std::mem::take(output))
+    }
+}
+
+fn undecodable(error: &std::io::Error) -> Failure {
+    Failure::new(
+        ErrorCode::HttpProtocol,
+        Retry::OtherMirror,
+        format!("The compressed body cannot be decoded: {error}"),
+    )
+}

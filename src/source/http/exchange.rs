@@ -1,0 +1,209 @@
+//! Sends a request, answers a challenge and follows redirects until there is a body or a failure.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use reqwest::header::{HeaderValue, SET_COOKIE};
+use reqwest::{Method, Request, Response, StatusCode};
+use tokio::time::timeout;
+use tracing::debug;
+use url::Url;
+
+use super::request::{self, Ask, Private};
+use super::response::{self, Answer, Found, Head};
+use super::{HttpShared, auth, body, fault, redirect, zone};
+use crate::base::error::{ErrorCode, Failure, Retry};
+use crate::base::secret::SafeUrl;
+use crate::source::Identity;
+
+/// One mirror as it is reached now.
+pub struct Exchange {
+    shared: Arc<HttpShared>,
+    /// Picks the network interface where several take turns.
+    turn: u32,
+    /// The user's URI; its server alone gets the user's credentials.
+    origin: Url,
+    /// Where redirects have led; asked directly as long as it answers.
+    url: Url,
+    /// The server has asked for credentials.
+    challenged: bool,
+    last_status: Option<StatusCode>,
+}
+
+impl Exchange {
+    /// # Errors
+    /// Not an http or https URL (code 1).
+    pub fn new(uri: &str, turn: u32, shared: Arc<HttpShared>) -> Result<Self, Failure> {
+        let unusable = |why: String| {
+            let text = format!("The URI cannot be used: {why}");
+            Failure::new(ErrorCode::Unknown, Retry::OtherMirror, text)
+        };
+        let zone = zone::split(uri);
+        let (uri, shared) = match &zone {
+            Some((uri, interface)) => (uri.as_str(), bound_to(&shared, interface)),
+            None => (uri, shared),
+        };
+        let mut origin = Url::parse(uri).map_err(|error| unusable(error.to_string()))?;
+        if !matches!(origin.scheme(), "http" | "https") || !origin.has_host() {
+            return Err(unusable(format!("scheme {}", origin.scheme())));
+        }
+        origin.set_fragment(None);
+        Ok(Self {
+            shared,
+            turn,
+            url: origin.clone(),
+            origin,
+            challenged: false,
+            last_status: None,
+        })
+    }
+
+    /// Host and port of the server that is asked next.
+    pub fn server(&self) -> String {
+        request::host_of(&self.url)
+    }
+
+    /// Whether the last answer was that the server does not know the method.
+    pub fn method_was_refused(&self) -> bool {
+        let unknown = [StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
+        self.last_status
+            .is_some_and(|status| unknown.contains(&status))
+    }
+
+    /// The answer and its body. Where a redirect was followed earlier and its target refuses by
+    /// now (signed URLs expire), the original URI is asked once more.
+    ///
+    /// # Errors
+    /// What the network, the server or the user's settings have against it.
+    pub async fn ask(
+        &mut self,
+        ask: &Ask,
+        expect: &Identity,
+    ) -> Result<(Found, Response), Failure> {
+        let was_redirected = self.url != self.origin;
+        match self.follow(ask, expect).await {
+            Err(failure) if was_redirected && self.target_is_gone() => {
+                debug!(%failure, "asking the original URI again");
+                self.url = self.origin.clone();
+                self.follow(ask, expect).await
+            }
+            other => other,
+        }
+    }
+
+    fn target_is_gone(&self) -> bool {
+        let status = self.last_status.map(|status| status.as_u16());
+        matches!(status, Some(401 | 403 | 404 | 410))
+    }
+
+    async fn follow(&mut self, ask: &Ask, expect: &Identity) -> Result<(Found, Response), Failure> {
+        let mut redirects = 0;
+        loop {
+            let response = self.send(ask).await?;
+            self.last_status = Some(response.status());
+            self.keep_cookies(&response);
+            let server = request::host_of(&self.url);
+            let head = Head {
+                status: response.status(),
+                headers: response.headers(),
+                ask,
+                settings: &self.shared.settings,
+                expect,
+                server: Some(&server),
+                now: SystemTime::now(),
+            };
+            debug!(status = %response.status(), url = %SafeUrl(self.url.as_str()), "answer");
+            match head.read()? {
+                Answer::Found(mut found) => {
+                    found.facts.final_uri = self.url.to_string();
+                    return Ok((*found, response));
+                }
+                Answer::Redirect(_) if redirects == redirect::REDIRECTS_MAX => {
+                    return Err(redirect::too_many());
+                }
+                Answer::Redirect(location) => {
+                    self.url = redirect::next(&self.url, &location)?;
+                    redirects += 1;
+                }
+                Answer::Unauthorized => self.handle_challenge()?,
+            }
+            body::drain(response).await;
+        }
+    }
+
+    fn handle_challenge(&mut self) -> Result<(), Failure> {
+        let may_answer = self.shared.settings.auth_challenge && !self.challenged;
+        self.challenged = true;
+        if may_answer && self.authorization().is_some() {
+            return Ok(());
+        }
+        Err(response::unauthorized())
+    }
+
+    async fn send(&self, ask: &Ask) -> Result<Response, Failure> {
+        let settings = &self.shared.settings;
+        let client = self
+            .shared
+            .net
+            .http_client(settings, &self.url, self.turn)?;
+        let method = if ask.head { Method::HEAD } else { Method::GET };
+        let mut url = self.url.clone();
+        // They travel as a header; `Url` refuses only where there is no host.
+        let _ = url.set_username("").and(url.set_password(None));
+        let mut request = Request::new(method, url);
+        let own = Private {
+            authorization: self.authorization(),
+            cookie: self.cookie(),
+        };
+        *request.headers_mut() = request::headers(ask, settings, &self.url, &self.origin, own);
+        // Dialling has a limit of its own; this one ends servers that trickle their headers.
+        let connection = &settings.connection;
+        let patience = connection.connect_timeout + connection.timeout;
+        match timeout(patience, client.execute(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(fault::failure_of(&error)),
+            Err(_) => Err(fault::timeout()),
+        }
+    }
+
+    fn cookie(&self) -> Option<HeaderValue> {
+        let text = self.shared.net.cookies().header(&self.url)?;
+        let mut value = HeaderValue::from_bytes(text.as_bytes()).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    fn keep_cookies(&self, response: &Response) {
+        for value in response.headers().get_all(SET_COOKIE) {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            self.shared
+                .net
+                .cookies()
+                .handle_set_cookie(&text, &self.url);
+        }
+    }
+
+    fn authorization(&self) -> Option<HeaderValue> {
+        let settings = &self.shared.settings;
+        let netrc = self.shared.net.netrc(settings);
+        auth::authorization(
+            settings,
+            &self.url,
+            &self.origin,
+            self.challenged,
+            netrc.as_deref(),
+        )
+    }
+}
+
+/// The same, but on one interface: how the system takes a link-local address without its zone.
+fn bound_to(shared: &HttpShared, interface: &str) -> Arc<HttpShared> {
+    let mut settings = shared.settings.clone();
+    settings.connection.interfaces = vec![interface.to_owned()];
+    Arc::new(HttpShared {
+        gid: shared.gid,
+        settings,
+        net: Arc::clone(&shared.net),
+        modified_since: shared.modified_since,
+    })
+}

@@ -1,0 +1,91 @@
+//! What went wrong below HTTP: which code, what text, what next.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use crate::base::error::{ErrorCode, Failure, Retry};
+use crate::net::ResolveError;
+
+const AT_ONCE: Retry = Retry::After(Duration::ZERO);
+
+/// The failure of a request or of reading a body.
+pub fn failure_of(error: &reqwest::Error) -> Failure {
+    if error.is_timeout() {
+        return timeout();
+    }
+    if let Some(unresolved) = find::<ResolveError>(error) {
+        let code = ErrorCode::NameResolution;
+        return Failure::new(code, Retry::OtherMirror, unresolved.to_string());
+    }
+    if let Some(tls) = find::<rustls::Error>(error) {
+        return tls_failure(tls);
+    }
+    if let Some(broken) = find::<hyper::Error>(error)
+        && broken.is_parse()
+    {
+        let text = format!("The server's response cannot be read: {broken}");
+        return Failure::new(ErrorCode::HttpProtocol, Retry::OtherMirror, text);
+    }
+    if refused_by_proxy(error) {
+        let text = "The proxy wants a user name and password, or others than these";
+        return Failure::new(ErrorCode::HttpAuthFailed, Retry::OtherMirror, text);
+    }
+    if error.is_connect() {
+        let text = format!("Failed to establish connection, cause: {}", cause(error));
+        return Failure::new(ErrorCode::Unknown, AT_ONCE, text);
+    }
+    let text = format!("The connection broke: {}", cause(error));
+    Failure::new(ErrorCode::Unknown, AT_ONCE, text)
+}
+
+/// 407 in answer to CONNECT. The HTTP library keeps that error's type to itself; its words are
+/// all there is to know it by, and a test watches them.
+fn refused_by_proxy(error: &reqwest::Error) -> bool {
+    chain(error).any(|part| part.to_string() == "tunnel error: proxy authorization required")
+}
+
+/// A time limit passed.
+pub fn timeout() -> Failure {
+    Failure::new(ErrorCode::Timeout, AT_ONCE, "Timeout.")
+}
+
+fn tls_failure(error: &rustls::Error) -> Failure {
+    // A certificate stays what it is; everything else may be a passing trouble of the network.
+    let retry = match error {
+        rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
+            Retry::OtherMirror
+        }
+        _ => AT_ONCE,
+    };
+    let text = format!("Failed to establish connection, cause: TLS: {error}");
+    Failure::new(ErrorCode::Unknown, retry, text)
+}
+
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    chain(error).find_map(|part| part.downcast_ref())
+}
+
+/// The innermost error in words, without the number of the system call's error.
+fn cause(error: &(dyn Error + 'static)) -> String {
+    let text = chain(error)
+        .last()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_owned(),
+        None => text,
+    }
+}
+
+/// An error and its causes. `io::Error` leaves the error it wraps out of its `source`.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |part| next_cause(*part))
+}
+
+fn next_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
+}

@@ -1,0 +1,379 @@
+//! HTTP and HTTPS: one source is one connection that fills leases with the bodies of responses.
+//!
+//! `request`, `response` and their helpers decide (Pure); `exchange` sends a request and follows
+//! redirects; `body` reads; this file fills leases.
+
+mod auth;
+mod body;
+mod content_range;
+mod digest_header;
+mod disposition;
+mod exchange;
+mod fault;
+mod redirect;
+mod request;
+mod response;
+mod speed_watch;
+mod zone;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tracing::{Instrument, debug, info_span};
+
+use self::body::{Body, Gathered};
+use self::exchange::Exchange;
+use self::request::{Ask, RangeAsk};
+use self::speed_watch::SpeedWatch;
+use super::{Identity, Lease, Link, Opening, Order, Report, Target};
+use crate::base::error::{ErrorCode, Failure, Retry};
+use crate::base::gid::Gid;
+use crate::base::secret::SafeUrl;
+use crate::net::Net;
+use crate::option::settings::HttpSettings;
+
+/// The least that is gathered before a write, unless the server is slow.
+const WRITE_LEN: usize = 64 * 1024;
+/// A rest of a response that is read to keep its connection, rather than thrown away with it.
+const DRAIN_LEN_MAX: u64 = 64 * 1024;
+
+/// What all HTTP sources of one download share.
+pub struct HttpShared {
+    pub gid: Gid,
+    pub settings: HttpSettings,
+    pub net: Arc<Net>,
+    /// The time of the local file, where only a newer one is wanted (`conditional-get`); seconds
+    /// since 1970.
+    pub modified_since: Option<i64>,
+}
+
+/// Runs one HTTP source until its orders end or it fails; its last report is `Closed`.
+pub async fn run(target: Target, link: Link, shared: Arc<HttpShared>) {
+    let span = info_span!("http", gid = %shared.gid, source = link.id.0);
+    async {
+        debug!(uri = %SafeUrl(&target.uri), opening = ?target.opening, "opening");
+        let (id, reports) = (link.id, link.reports.clone());
+        let outcome = match Source::new(&target, link, shared) {
+            Ok(mut source) => source.run(target.opening).await,
+            Err(failure) => Err(Halt::Failed(failure)),
+        };
+        let outcome = match outcome {
+            Ok(()) | Err(Halt::Stopped) => Ok(()),
+            Err(Halt::Failed(failure)) => Err(failure),
+        };
+        debug!(?outcome, "closed");
+        // Nobody listens any more if the transfer has been dropped.
+        let _ = reports.send((id, Report::Closed(outcome)));
+    }
+    .instrument(span)
+    .await;
+}
+
+/// Why a source ends.
+enum Halt {
+    /// The orders ended.
+    Stopped,
+    Failed(Failure),
+}
+
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Self {
+        Halt::Failed(failure)
+    }
+}
+
+struct Source {
+    link: Link,
+    /// Leases that came while another one was being filled.
+    queued: VecDeque<Lease>,
+    shared: Arc<HttpShared>,
+    exchange: Exchange,
+    /// What every response has to agree with.
+    expect: Identity,
+    opened: bool,
+    body: Option<Body>,
+    speed: SpeedWatch,
+}
+
+/// How a body came to its end before its lease did.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    LeaseFull,
+    BodyEnded,
+}
+
+impl Source {
+    fn new(target: &Target, link: Link, shared: Arc<HttpShared>) -> Result<Self, Failure> {
+        Ok(Self {
+            exchange: Exchange::new(&target.uri, link.id.0, shared.clone())?,
+            link,
+            queued: VecDeque::new(),
+            shared,
+            expect: target.expect.clone().unwrap_or_default(),
+            opened: false,
+            body: None,
+            speed: SpeedWatch::new(Instant::now()),
+        })
+    }
+
+    async fn run(&mut self, opening: Opening) -> Result<(), Halt> {
+        match opening {
+            Opening::Probe => return self.probe().await,
+            Opening::Whole => self.open(Ask::default()).await?,
+            Opening::From(0) => self.open(Ask::default()).await?,
+            Opening::From(start) => self.open(self.resume_from(start)).await?,
+            Opening::Lease => {}
+        }
+        while let Some(lease) = self.next_lease().await {
+            self.fill(&lease).await?;
+        }
+        Ok(())
+    }
+
+    fn resume_from(&self, start: u64) -> Ask {
+        // Another server's ETag would make this one send the whole file.
+        let known = self.expect.server.as_ref();
+        let own = known.is_none_or(|server| *server == self.exchange.server());
+        let strong = |tag: &&String| own && !tag.starts_with("W/");
+        Ask {
+            range: Some(RangeAsk { start, end: None }),
+            if_range: self.expect.etag.as_ref().filter(strong).cloned(),
+            ..Ask::default()
+        }
+    }
+
+    async fn probe(&mut self) -> Result<(), Halt> {
+        let head = Ask {
+            head: true,
+            ..Ask::default()
+        };
+        let probed = self.open(head).await;
+        match probed {
+            // Servers that know no HEAD: ask for the body and leave it.
+            Err(Halt::Failed(_)) if self.exchange.method_was_refused() => {
+                self.open(Ask::default()).await
+            }
+            other => other,
+        }
+    }
+
+    /// Sends a request and keeps its body; the first answer is reported.
+    async fn open(&mut self, mut ask: Ask) -> Result<(), Halt> {
+        self.body = None;
+        if ask.range.is_none() {
+            ask.if_modified_since = self.shared.modified_since;
+        }
+        let exchanged = {
+            let work = self.exchange.ask(&ask, &self.expect);
+            let stopped = hang_up(&mut self.link.orders, &mut self.queued);
+            tokio::select! {
+                biased;
+                () = stopped => return Err(Halt::Stopped),
+                exchanged = work => exchanged?,
+            }
+        };
+        let (found, response) = exchanged;
+        let facts = found.facts;
+        // Later responses have to agree with this one, too.
+        self.expect = std::mem::take(&mut self.expect).agreed(&facts.identity);
+        if let Some(from) = facts.body_from {
+            self.body = Some(Body::new(response, from, found.body_end, found.coding));
+        }
+        if !self.opened {
+            self.opened = true;
+            self.report(Report::Opened(facts));
+        }
+        Ok(())
+    }
+
+    async fn next_lease(&mut self) -> Option<Lease> {
+        match self.queued.pop_front() {
+            Some(lease) => Some(lease),
+            None => {
+                let Order::Fetch(lease) = self.link.orders.recv().await?;
+                self.speed = SpeedWatch::new(Instant::now());
+                Some(lease)
+            }
+        }
+    }
+
+    /// Fills a lease to its end as it is when it is reached.
+    async fn fill(&mut self, lease: &Lease) -> Result<(), Halt> {
+        let mut at = lease.start;
+        while at < lease.end() {
+            let began = at;
+            self.seek(at, lease.end()).await?;
+            if self.stream(lease, &mut at).await? == Flow::LeaseFull {
+                break;
+            }
+            let whole = self
+                .body
+                .take()
+                .is_some_and(|body| body.ended_where_it_should());
+            if !whole {
+                return Err(cut_short(at).into());
+            }
+            if lease.end() == u64::MAX {
+                self.report(Report::Ended(at));
+                return Ok(());
+            }
+            // The server may send less than was asked for, but never nothing.
+            if at == began {
+                return Err(cut_short(at).into());
+            }
+        }
+        self.settle_body().await?;
+        self.report(Report::Idle);
+        Ok(())
+    }
+
+    /// Has a body open whose next byte is byte `at` of the file.
+    async fn seek(&mut self, at: u64, end: u64) -> Result<(), Halt> {
+        if self.body.as_ref().is_some_and(|body| body.position() == at) {
+            return Ok(());
+        }
+        let end = (end != u64::MAX).then_some(end);
+        let range = (at > 0 || end.is_some()).then_some(RangeAsk { start: at, end });
+        self.open(Ask {
+            range,
+            ..Ask::default()
+        })
+        .await?;
+        match &self.body {
+            Some(body) if body.position() == at => Ok(()),
+            Some(_) => Err(response::cannot_resume("it answers with the whole file").into()),
+            None => Err(response::cannot_resume("it has nothing there").into()),
+        }
+    }
+
+    /// Writes what comes until the lease is full or the body ends.
+    async fn stream(&mut self, lease: &Lease, at: &mut u64) -> Result<Flow, Halt> {
+        loop {
+            let gathered = self.gather().await?;
+            self.write_gathered(lease, at).await?;
+            if *at >= lease.end() {
+                return Ok(Flow::LeaseFull);
+            }
+            if gathered == Gathered::Stopped {
+                return Err(Halt::Stopped);
+            }
+            if gathered == Gathered::Ended {
+                return Ok(Flow::BodyEnded);
+            }
+            self.check_speed()?;
+        }
+    }
+
+    async fn gather(&mut self) -> Result<Gathered, Halt> {
+        let Some(body) = &mut self.body else {
+            return Ok(Gathered::Ended);
+        };
+        if self.link.orders.is_closed() {
+            return Ok(Gathered::Stopped);
+        }
+        let wanted = self.link.limit.pace_down().min(WRITE_LEN);
+        let silence_max = self.shared.settings.connection.timeout;
+        let work = body.gather(wanted, silence_max);
+        tokio::select! {
+            biased;
+            gathered = work => Ok(gathered?),
+            () = hang_up(&mut self.link.orders, &mut self.queued) => Ok(Gathered::Stopped),
+        }
+    }
+
+    /// Pays for and writes everything gathered that lies inside the lease.
+    async fn write_gathered(&mut self, lease: &Lease, at: &mut u64) -> Result<(), Halt> {
+        let Some(body) = &mut self.body else {
+            return Ok(());
+        };
+        while *at < lease.end() {
+            let pace = self.link.limit.pace_down();
+            let parts = body.front(pace.max(1));
+            let len = parts.iter().map(|part| part.len()).sum();
+            if len == 0 {
+                break;
+            }
+            let waiting = Instant::now();
+            // What has been received is not thrown away at a stop: it is written unpaid.
+            tokio::select! {
+                biased;
+                () = async {
+                    self.link.limit.pay_down(len).await;
+                    lease.ready().await;
+                } => {}
+                () = hang_up(&mut self.link.orders, &mut self.queued) => {}
+            }
+            let written = lease.write(*at, &parts)?;
+            drop(parts);
+            let taken = written.span.len();
+            self.speed.waited(waiting.elapsed());
+            self.speed.received(taken);
+            body.consume(taken);
+            *at = written.span.end;
+            self.link.meter.record(Instant::now(), taken);
+            let report = (self.link.id, Report::Wrote(written.span));
+            let _ = self.link.reports.send(report);
+            if !written.room {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_speed(&mut self) -> Result<(), Failure> {
+        let lowest = self.shared.settings.lowest_speed;
+        let Some(speed) = self.speed.too_slow(Instant::now(), lowest) else {
+            return Ok(());
+        };
+        Err(Failure::new(
+            ErrorCode::TooSlow,
+            Retry::After(Duration::ZERO),
+            format!(
+                "Too slow: {speed} bytes a second, at least {} are wanted",
+                lowest.0
+            ),
+        ))
+    }
+
+    /// Reads a short rest of the body, so that the connection serves the next lease; a body
+    /// that may go on for long is kept only if the next lease may begin where it stands.
+    async fn settle_body(&mut self) -> Result<(), Halt> {
+        let Some(body) = &mut self.body else {
+            return Ok(());
+        };
+        match body.rest() {
+            Some(rest) if rest <= DRAIN_LEN_MAX => {
+                let stopped = hang_up(&mut self.link.orders, &mut self.queued);
+                tokio::select! {
+                    biased;
+                    () = stopped => return Err(Halt::Stopped),
+                    () = body.drain() => {}
+                }
+                self.body = None;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn report(&self, report: Report) {
+        let _ = self.link.reports.send((self.link.id, report));
+    }
+}
+
+/// Waits for the end of the orders; those that come meanwhile wait their turn.
+async fn hang_up(orders: &mut UnboundedReceiver<Order>, queued: &mut VecDeque<Lease>) {
+    while let Some(Order::Fetch(lease)) = orders.recv().await {
+        queued.push_back(lease);
+    }
+}
+
+fn cut_short(at: u64) -> Failure {
+    Failure::new(
+        ErrorCode::Unknown,
+        Retry::After(Duration::ZERO),
+        format!("The server closed the connection early, at byte {at}"),
+    )
+}

@@ -1,0 +1,149 @@
+//! Deletes the files of a download, and nothing else.
+
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use super::progress::control_path;
+use crate::base::error::{ErrorCode, Failure};
+
+/// The data files of a download, looked at and found to be its own. Blocking.
+#[derive(Debug)]
+pub struct Discard {
+    files: Vec<PathBuf>,
+}
+
+impl Discard {
+    /// Looks at the files a download has written below `dir`. What is gone already is no trouble.
+    ///
+    /// # Errors
+    /// One of them is not below `dir`, is reached by a link or `..` out of it, or is no plain file.
+    pub fn plan(dir: &Path, files: Vec<PathBuf>) -> Result<Self, Failure> {
+        let discard = Self { files };
+        for file in &discard.files {
+            check(dir, file)?;
+        }
+        Ok(discard)
+    }
+
+    /// Deletes them and their control files; looks at each again first.
+    ///
+    /// # Errors
+    /// As for [`Self::plan`], or the system refuses; the rest is deleted all the same.
+    pub fn run(self, dir: &Path) -> Result<(), Failure> {
+        let mut result = Ok(());
+        for file in self.files {
+            let control = control_path(&file);
+            for path in [file, control] {
+                let deleted = check(dir, &path).and_then(|()| delete(&path));
+                if result.is_ok() {
+                    result = deleted;
+                }
+            }
+        }
+        result
+    }
+}
+
+fn check(dir: &Path, file: &Path) -> Result<(), Failure> {
+    let climbs = file.components().any(|part| part == Component::ParentDir);
+    if climbs || !file.starts_with(dir) {
+        return Err(refused(file, "it is not below the download's directory"));
+    }
+    let places = dir.canonicalize().and_then(|dir| {
+        let parent = file.parent().unwrap_or(Path::new("/")).canonicalize()?;
+        Ok((dir, parent))
+    });
+    match places {
+        Ok((dir, parent)) if !parent.starts_with(&dir) => {
+            return Err(refused(
+                file,
+                "a link leads out of the download's directory",
+            ));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(refused(file, &error.to_string())),
+    }
+    match file.symlink_metadata() {
+        Ok(found) if found.is_file() => Ok(()),
+        Ok(_) => Err(refused(file, "it is no plain file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(refused(file, &error.to_string())),
+    }
+}
+
+fn delete(path: &Path) -> Result<(), Failure> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(refused(path, &error.to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refused(path: &Path, why: &str) -> Failure {
+    let text = format!("{} is not deleted: {why}.", path.display());
+    Failure::fatal(ErrorCode::Unknown, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn only_plain_files_below_the_directory_go() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path();
+        let dir = root.join("dl");
+        fs::create_dir_all(dir.join("sub")).unwrap();
+        for name in ["precious", "dl/a", "dl/a.aria2", "dl/sub/b", "dl/other"] {
+            fs::write(root.join(name), name).unwrap();
+        }
+        symlink(root.join("precious"), dir.join("link")).unwrap();
+        symlink(root, dir.join("up")).unwrap();
+        for (path, allowed) in [
+            ("a", true),
+            ("sub/b", true),
+            ("gone", true),
+            ("gone/too", true),
+            ("link", false),
+            ("up/precious", false),
+            ("sub", false),
+            ("../precious", false),
+            ("sub/../a", false),
+        ] {
+            let planned = Discard::plan(&dir, vec![dir.join(path)]);
+            assert_eq!(planned.is_ok(), allowed, "{path}: {planned:?}");
+        }
+        assert!(Discard::plan(&dir, vec![root.join("precious")]).is_err());
+
+        let files = vec![dir.join("a"), dir.join("sub/b"), dir.join("gone")];
+        let discard = Discard::plan(&dir, files).unwrap();
+        discard.run(&dir).unwrap();
+        for (name, kept) in [
+            ("precious", true),
+            ("dl/a", false),
+            ("dl/a.aria2", false),
+            ("dl/sub/b", false),
+            ("dl/other", true),
+        ] {
+            assert_eq!(root.join(name).exists(), kept, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_changes_after_the_first_look_is_not_deleted() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("dl");
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("a"), "a").unwrap();
+        fs::write(place.path().join("precious"), "p").unwrap();
+        let discard = Discard::plan(&dir, vec![dir.join("a")]).unwrap();
+        fs::remove_file(dir.join("a")).unwrap();
+        symlink(place.path().join("precious"), dir.join("a")).unwrap();
+        assert!(discard.run(&dir).is_err());
+        assert!(place.path().join("precious").exists());
+    }
+}

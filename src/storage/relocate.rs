@@ -1,0 +1,143 @@
+//! Finished files move to another directory (`complete-dir`): at once, or by a whole copy that
+//! takes the name only when it is on the disk. Blocking.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
+use super::failed;
+use super::open::{dir_of, make_parent, sync_dir};
+use super::path::first_free;
+use crate::base::error::{ErrorCode, Failure};
+
+/// What to do where the name is taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taken {
+    Replace,
+    /// `name.N.ext`
+    Rename,
+    Fail,
+}
+
+/// Moves `from` to `to`; gives the path it has now.
+///
+/// # Errors
+/// 13 the name is taken, 14 the move failed (the file stays where it was), 18 the directory
+/// cannot be made, 9 the other disk is full.
+pub fn relocate(from: &Path, to: &Path, taken: Taken) -> Result<PathBuf, Failure> {
+    make_parent(to)?;
+    let mut target = to.to_owned();
+    loop {
+        match rename(from, &target, taken == Taken::Replace) {
+            Ok(()) => return Ok(target),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match taken {
+                Taken::Rename => target = first_free(to, |path| path.symlink_metadata().is_ok())?,
+                _ => {
+                    let text = format!("{} exists already", to.display());
+                    return Err(Failure::fatal(ErrorCode::FileExists, text));
+                }
+            },
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                let part = copy(from, &target)?;
+                let moved = relocate(&part, to, taken);
+                match moved {
+                    Ok(_) => remove(from),
+                    Err(_) => remove(&part),
+                }
+                return moved;
+            }
+            Err(error) => return Err(failed(&error, ErrorCode::RenameFailed, "move", from)),
+        }
+    }
+}
+
+/// Renames and makes the new name last; without `replace` never over another file.
+fn rename(from: &Path, to: &Path, replace: bool) -> io::Result<()> {
+    let flags = match replace {
+        true => RenameFlags::empty(),
+        false => RenameFlags::NOREPLACE,
+    };
+    match renameat_with(CWD, from, CWD, to, flags) {
+        // Old file systems know no flags: a look before has to do.
+        Err(Errno::INVAL) if !replace => {
+            if to.symlink_metadata().is_ok() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            fs::rename(from, to)?;
+        }
+        other => other?,
+    }
+    // The file is complete under both names; a name lost with the power is no damage.
+    let _ = sync_dir(dir_of(to));
+    Ok(())
+}
+
+/// A whole, synced copy beside `to`, under a name of its own.
+fn copy(from: &Path, to: &Path) -> Result<PathBuf, Failure> {
+    let mut name: OsString = to.as_os_str().to_owned();
+    name.push(".arioso-part");
+    let part = PathBuf::from(name);
+    let copied = (|| {
+        fs::copy(from, &part)?;
+        let file = fs::File::options().append(true).open(&part)?;
+        let modified = fs::metadata(from)?.modified()?;
+        file.set_modified(modified)?;
+        file.sync_all()
+    })();
+    if let Err(error) = copied {
+        remove(&part);
+        return Err(failed(&error, ErrorCode::RenameFailed, "copy", from));
+    }
+    Ok(part)
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, "{} cannot be removed", path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moves_and_minds_what_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for (taken, wanted, code) in [
+            (Taken::Rename, "done/x/f.bin", None),
+            (Taken::Rename, "done/x/f.1.bin", None),
+            (Taken::Replace, "done/x/f.bin", None),
+            (Taken::Fail, "", Some(ErrorCode::FileExists)),
+        ] {
+            fs::write(path("f.bin"), b"data").unwrap();
+            let moved = relocate(&path("f.bin"), &path("done/x/f.bin"), taken);
+            match code {
+                Some(code) => assert_eq!(moved.unwrap_err().code, code),
+                None => assert_eq!(moved.unwrap(), path(wanted)),
+            }
+            assert_eq!(path("f.bin").exists(), code.is_some());
+        }
+    }
+
+    #[test]
+    fn another_file_system_gets_a_copy() {
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let Ok(other) = tempfile::tempdir_in("/dev/shm") else {
+            return;
+        };
+        let (from, to) = (dir.path().join("f"), other.path().join("d/f"));
+        fs::write(&from, b"data").unwrap();
+        assert_eq!(relocate(&from, &to, Taken::Fail).unwrap(), to);
+        assert_eq!(fs::read(&to).unwrap(), b"data");
+        assert!(!from.exists());
+        assert_eq!(fs::read_dir(to.parent().unwrap()).unwrap().count(), 1);
+    }
+}

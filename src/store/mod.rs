@@ -1,0 +1,150 @@
+//! Rank 4: the session in sled.
+//!
+//! The store is a copy that can be rebuilt, kept by a thread of its own: callers never wait for
+//! it. Changes are gathered for a moment and written as one batch, flushed at most once a second.
+//! Beside it lies `session.txt`, the same session in aria2's format: the spare copy if the store
+//! is damaged, and the way back to aria2c. Bytes and bitfields are not here but in the control
+//! files beside the data.
+
+mod file;
+mod migrate;
+mod open;
+mod record;
+mod recovery;
+mod session_text;
+mod tally;
+mod writer;
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+
+pub use file::replace;
+pub use record::{Place, Record};
+pub use session_text::push_entry;
+
+use crate::base::error::{ErrorCode, Failure};
+use crate::base::gid::Gid;
+
+/// Makes a record where it is needed: on the store's thread, and only for the last of several
+/// changes.
+pub type MakeRecord = Box<dyn FnOnce() -> Record + Send>;
+
+/// What is called when the store is durable, or why it is not.
+pub type WhenSynced = Box<dyn FnOnce(Result<(), Failure>) + Send>;
+
+/// The session of one state directory. Only one process has it open at a time.
+pub struct Store {
+    jobs: Sender<Job>,
+    thread: JoinHandle<Result<(), Failure>>,
+    wants_all: Arc<AtomicBool>,
+}
+
+/// What an earlier process left.
+#[derive(Default)]
+pub struct Restored {
+    /// In the order of their lists: results, active, waiting and paused.
+    pub records: Vec<Record>,
+    /// Downloads that were removed or forgotten since a session file was last written: an old
+    /// one must not bring them back.
+    pub forgotten: HashSet<Gid>,
+    /// The machine has not been started anew since: what its processes wrote is there.
+    pub same_boot: bool,
+}
+
+enum Job {
+    Put(Gid, MakeRecord),
+    Remove(Gid),
+    /// A session file without the removed downloads has been written.
+    Forget,
+    /// There are no other downloads than these.
+    Known(HashSet<Gid>),
+    Sync(WhenSynced),
+    Close,
+}
+
+impl Store {
+    /// Opens the session in `dir`, which is made if need be. A damaged store is set aside under
+    /// a dated name and rebuilt from `session.txt`. Blocks, up to two seconds if another process
+    /// is just ending.
+    ///
+    /// # Errors
+    /// Another process has it, it cannot be written, or a newer version of this program made it.
+    pub fn open(dir: &Path) -> Result<(Store, Restored), Failure> {
+        let (writer, restored) = open::open(dir)?;
+        let (jobs, inbox) = channel();
+        let wants_all = Arc::new(AtomicBool::new(false));
+        let (dir, wants) = (dir.to_owned(), Arc::clone(&wants_all));
+        let thread = std::thread::Builder::new()
+            .name("arioso-store".to_owned())
+            .spawn(move || recovery::run(writer, &dir, &inbox, &wants))
+            .map_err(|error| Failure::from_io(&error, ErrorCode::Unknown, "store thread"))?;
+        let store = Store {
+            jobs,
+            thread,
+            wants_all,
+        };
+        Ok((store, restored))
+    }
+
+    /// Notes a new or changed download. It is on disk within a second.
+    pub fn put(&self, gid: Gid, record: MakeRecord) {
+        self.send(Job::Put(gid, record));
+    }
+
+    /// Notes that a download is gone for good.
+    pub fn remove(&self, gid: Gid) {
+        self.send(Job::Remove(gid));
+    }
+
+    /// Whether the store has lost track, because it could not be written for a while: tell it
+    /// with [`Store::known`] what there is, and [`Store::put`] all of that. Says so once.
+    pub fn wants_all(&self) -> bool {
+        self.wants_all.swap(false, Ordering::AcqRel)
+    }
+
+    /// Notes that there are no other downloads than these.
+    pub fn known(&self, gids: HashSet<Gid>) {
+        self.send(Job::Known(gids));
+    }
+
+    /// Session files that name removed downloads have been replaced: they need not be remembered.
+    pub fn forget_removed(&self) {
+        self.send(Job::Forget);
+    }
+
+    /// Writes everything and makes it proof against power loss; then calls `done` on the store's
+    /// thread.
+    pub fn sync(&self, done: WhenSynced) {
+        if let Err(refused) = self.jobs.send(Job::Sync(done))
+            && let Job::Sync(done) = refused.0
+        {
+            done(Err(Failure::fatal(
+                ErrorCode::Unknown,
+                "the store has failed",
+            )));
+        }
+    }
+
+    /// Writes everything and ends. Blocks.
+    ///
+    /// # Errors
+    /// Something could not be written.
+    pub fn close(self) -> Result<(), Failure> {
+        self.send(Job::Close);
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(Failure::fatal(ErrorCode::Unknown, "the store has failed")))
+    }
+
+    fn send(&self, job: Job) {
+        // The thread has said why it ended; downloads go on without a store.
+        let _ = self.jobs.send(job);
+    }
+}
+
+#[cfg(test)]
+mod tests;

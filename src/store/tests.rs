@@ -1,0 +1,275 @@
+//! The store as a process after another sees it.
+
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::*;
+
+fn gid(number: u64) -> Gid {
+    Gid::new(number).unwrap()
+}
+
+fn record(number: u64, place: Place, order: i64) -> Record {
+    let mut record = Record::new(
+        gid(number),
+        place,
+        order,
+        vec![format!("http://h/{number}")],
+    );
+    record.options = vec![
+        ("dir".into(), "/dl".into()),
+        ("header".into(), "A: 1".into()),
+    ];
+    record
+}
+
+fn put(store: &Store, record: Record) {
+    store.put(record.gid, Box::new(move || record));
+}
+
+fn numbers(restored: &Restored) -> Vec<u64> {
+    restored
+        .records
+        .iter()
+        .map(|record| record.gid.value())
+        .collect()
+}
+
+fn sync(store: &Store) {
+    let (done, synced) = mpsc::channel();
+    store.sync(Box::new(move |result| done.send(result).unwrap()));
+    synced.recv().unwrap().unwrap();
+}
+
+#[test]
+fn everything_is_back_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, restored) = Store::open(dir.path()).unwrap();
+    assert!(restored.records.is_empty());
+    put(&store, record(1, Place::Waiting, 5));
+    put(&store, record(2, Place::Paused, -5));
+    put(&store, record(3, Place::Active, 1));
+    put(&store, record(4, Place::Complete, 9));
+    put(&store, record(5, Place::Error, 8));
+    put(&store, record(6, Place::Waiting, 6));
+    store.remove(gid(6));
+    put(&store, record(1, Place::Waiting, -9));
+    sync(&store);
+    drop(store);
+    let (store, restored) = Store::open(dir.path()).unwrap();
+    assert_eq!(numbers(&restored), [5, 4, 3, 1, 2]);
+    assert!(restored.forgotten.contains(&gid(6)));
+    let mut back = restored.records[4].clone();
+    assert!(back.at > 0);
+    back.at = 0;
+    assert_eq!(back, record(2, Place::Paused, -5));
+    put(&store, record(6, Place::Waiting, 6));
+    store.close().unwrap();
+    let (_store, restored) = Store::open(dir.path()).unwrap();
+    assert_eq!(numbers(&restored), [5, 4, 3, 1, 2, 6]);
+    assert!(restored.forgotten.is_empty(), "an orderly end starts anew");
+}
+
+#[test]
+fn a_second_opener_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let begin = Instant::now();
+    let Err(refused) = Store::open(dir.path()) else {
+        panic!("two have the same directory");
+    };
+    assert!(
+        refused.message.contains("in use by another process"),
+        "{refused}"
+    );
+    assert_eq!(refused.code.code(), 1);
+    assert!((1..3).contains(&begin.elapsed().as_secs()));
+    // One that ends within the time is waited for.
+    let waiter = std::thread::spawn({
+        let dir = dir.path().to_owned();
+        move || Store::open(&dir).map(drop)
+    });
+    std::thread::sleep(Duration::from_millis(200));
+    store.close().unwrap();
+    assert!(waiter.join().unwrap().is_ok());
+}
+
+/// Garbage in the middle of sled's file, or its end cut off.
+fn damage(dir: &Path, cut: bool) {
+    let path = dir.join("store/db");
+    let mut file = OpenOptions::new().write(true).open(&path).unwrap();
+    let len = file.metadata().unwrap().len();
+    if cut {
+        file.set_len(len / 3).unwrap();
+        return;
+    }
+    let garbage: Vec<u8> = (0..len / 2).map(|n| (n * 31 % 251) as u8).collect();
+    file.seek(SeekFrom::Start(len / 10)).unwrap();
+    file.write_all(&garbage).unwrap();
+}
+
+#[test]
+fn damage_is_set_aside_and_the_session_rebuilt() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    for number in 1..=3000 {
+        let place = if number == 2 {
+            Place::Paused
+        } else {
+            Place::Waiting
+        };
+        put(&store, record(number, place, number as i64));
+    }
+    put(&store, record(9000, Place::Complete, 1));
+    store.close().unwrap();
+    damage(dir.path(), false);
+    let (store, restored) = Store::open(dir.path()).unwrap();
+    let unfinished = restored
+        .records
+        .iter()
+        .filter(|record| record.place != Place::Complete);
+    assert_eq!(unfinished.count(), 3000);
+    let paused = restored
+        .records
+        .iter()
+        .find(|record| record.place == Place::Paused)
+        .unwrap();
+    assert_eq!((paused.gid, paused.option("dir")), (gid(2), Some("/dl")));
+    store.close().unwrap();
+    let aside: Vec<String> = fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("store.corrupt-"))
+        .collect();
+    assert_eq!(aside.len(), 1);
+    let (_store, restored) = Store::open(dir.path()).unwrap();
+    assert!(restored.records.len() >= 3000);
+}
+
+#[test]
+fn a_torn_file_does_not_stop_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    for number in 1..=500 {
+        put(&store, record(number, Place::Waiting, number as i64));
+    }
+    store.close().unwrap();
+    damage(dir.path(), true);
+    // Whether sled still reads some of it or it is rebuilt: it opens.
+    let (store, _) = Store::open(dir.path()).unwrap();
+    store.close().unwrap();
+}
+
+#[test]
+fn one_bad_entry_costs_only_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    put(&store, record(1, Place::Waiting, 1));
+    put(&store, record(2, Place::Waiting, 2));
+    store.close().unwrap();
+    {
+        let db = sled::open(dir.path().join("store")).unwrap();
+        let tree = db.open_tree("downloads").unwrap();
+        tree.insert(Record::key(gid(1)), "not json").unwrap();
+        db.flush().unwrap();
+    }
+    let (_store, restored) = Store::open(dir.path()).unwrap();
+    assert_eq!(numbers(&restored), [2]);
+}
+
+#[test]
+fn a_newer_store_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    Store::open(dir.path()).unwrap().0.close().unwrap();
+    {
+        let db = sled::open(dir.path().join("store")).unwrap();
+        db.open_tree("meta")
+            .unwrap()
+            .insert("schema", &7u32.to_be_bytes())
+            .unwrap();
+        db.flush().unwrap();
+    }
+    let Err(refused) = Store::open(dir.path()) else {
+        panic!("opened what it does not know");
+    };
+    assert!(refused.message.contains("newer version"), "{refused}");
+}
+
+#[test]
+fn session_text_names_what_is_unfinished() {
+    let mut records = vec![
+        record(1, Place::Complete, 1),
+        record(2, Place::Removed, 2),
+        record(3, Place::Error, 3),
+        record(4, Place::Error, 4),
+        record(5, Place::Complete, 5),
+        record(6, Place::Waiting, 1),
+        record(7, Place::Active, 1),
+        record(8, Place::Paused, 2),
+    ];
+    records[2].error = Some((2, String::new()));
+    records[3].error = Some((3, String::new()));
+    records[3]
+        .options
+        .push(("save-not-found".into(), "false".into()));
+    records[4]
+        .options
+        .push(("force-save".into(), "true".into()));
+    records[4].uris.push("http://mirror/5".into());
+    Record::sort(&mut records);
+    let mut text = String::new();
+    for record in &records {
+        push_entry(&mut text, record);
+    }
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with(' ')).collect();
+    let uris = [
+        "http://h/3",
+        "http://h/5\thttp://mirror/5",
+        "http://h/7",
+        "http://h/6",
+        "http://h/8",
+    ];
+    assert_eq!(lines, uris.map(|uri| format!("{uri}\t")));
+    let last = "http://h/8\t\n gid=0000000000000008\n pause=true\n dir=/dl\n header=A: 1\n";
+    assert!(text.ends_with(last), "{text}");
+}
+
+const CHILD_DIR: &str = "ARIOSO_STORE_TEST_DIR";
+
+/// Not a test of its own: the process that [`nothing_older_than_a_second_is_lost`] kills.
+#[test]
+fn child() {
+    let Ok(dir) = std::env::var(CHILD_DIR) else {
+        return;
+    };
+    let (store, _) = Store::open(Path::new(&dir)).unwrap();
+    for number in 1..=300 {
+        put(&store, record(number, Place::Waiting, number as i64));
+    }
+    store.remove(gid(300));
+    println!("PUT");
+    std::thread::sleep(Duration::from_secs(60));
+    drop(store);
+}
+
+#[test]
+fn nothing_older_than_a_second_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "store::tests::child", "--nocapture"])
+        .env(CHILD_DIR, dir.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("PUT")));
+    std::thread::sleep(Duration::from_secs(1));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (_store, restored) = Store::open(dir.path()).unwrap();
+    assert_eq!(restored.records.len(), 299);
+}

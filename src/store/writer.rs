@@ -1,0 +1,302 @@
+//! The store's thread: gathers changes, writes them as one batch, keeps `session.txt` beside.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use sled::{Batch, Db, Tree};
+use tracing::{debug, warn};
+
+use super::record::Record;
+use super::session_text::push_entry;
+use super::tally::Tally;
+use super::{Job, MakeRecord, file};
+use crate::base::error::{ErrorCode, Failure};
+use crate::base::failpoint;
+use crate::base::gid::Gid;
+
+/// Changes that come close together are written together.
+const GATHER: Duration = Duration::from_millis(200);
+/// A burst of more changes is written in parts.
+const BATCH_MAX: usize = 1000;
+/// Between two flushes; with the time of gathering nothing is older than a second.
+const FLUSH_EVERY: Duration = Duration::from_millis(700);
+const TEXT_EVERY: Duration = Duration::from_secs(4);
+/// Writing `session.txt` takes at most one part in so many of this thread's time.
+const TEXT_PART: u32 = 20;
+/// More removed downloads than these are not remembered for the sake of old session files.
+const FORGOTTEN_MAX: usize = 50_000;
+
+/// The last change of each download; `None`: it is gone.
+pub(super) type Changes = HashMap<Gid, Option<MakeRecord>>;
+
+pub(super) struct Writer {
+    pub db: Db,
+    pub downloads: Tree,
+    pub tally: Tally,
+    pub gone: Tree,
+    /// sled's own file, for what its flush leaves out.
+    pub db_file: PathBuf,
+    pub text_file: PathBuf,
+    pub gone_count: usize,
+    /// Held as long as the store is open; `None` once another writer goes on with it.
+    pub lock: Option<File>,
+}
+
+/// When what is due.
+struct Plan {
+    /// When the first of the gathered changes came.
+    first_change: Option<Instant>,
+    last_flush: Instant,
+    /// `session.txt` is older than the store.
+    text_is_old: bool,
+    next_text: Instant,
+}
+
+impl Writer {
+    /// Works until told to close, or until all senders are gone. `changes` are still to be
+    /// written.
+    pub fn work(&mut self, jobs: &Receiver<Job>, changes: &mut Changes) -> Result<(), Failure> {
+        let now = Instant::now();
+        let mut plan = Plan {
+            first_change: None,
+            last_flush: now.checked_sub(FLUSH_EVERY).unwrap_or(now),
+            text_is_old: true,
+            next_text: now,
+        };
+        if !changes.is_empty() {
+            plan.changed();
+        }
+        loop {
+            let job = match plan.wait() {
+                None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(time) => jobs.recv_timeout(time),
+            };
+            match job {
+                Ok(Job::Put(gid, make)) => {
+                    changes.insert(gid, Some(make));
+                    plan.changed();
+                }
+                Ok(Job::Remove(gid)) => {
+                    changes.insert(gid, None);
+                    plan.changed();
+                }
+                Ok(Job::Forget) => {
+                    self.apply(changes)?;
+                    self.forget()?;
+                }
+                Ok(Job::Sync(done)) => {
+                    done(self.apply(changes).and_then(|()| self.sync()));
+                    plan.flushed();
+                }
+                Ok(Job::Known(gids)) => self.keep_only(&gids, changes)?,
+                Ok(Job::Close) if plan.text_is_old => return self.close(changes),
+                Ok(Job::Close) => {
+                    self.forget()?;
+                    return self.sync();
+                }
+                // Not an orderly end: what was removed stays remembered.
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.apply(changes)?;
+                    return self.sync();
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if changes.len() >= BATCH_MAX {
+                self.apply(changes)?;
+            }
+            if plan.flush_is_due() {
+                self.apply(changes)?;
+                self.db.flush().map_err(failed)?;
+                failpoint::hit("store.flushed");
+                plan.flushed();
+            }
+            if plan.text_is_due() {
+                let begin = Instant::now();
+                let written = self.write_text();
+                plan.text_written(begin, written);
+            }
+        }
+    }
+
+    /// Writes everything for the last time.
+    pub fn close(&mut self, changes: &mut Changes) -> Result<(), Failure> {
+        self.apply(changes)?;
+        self.write_text();
+        self.forget()?;
+        self.sync()
+    }
+
+    /// Removes what is not among these: it went while nothing could be written.
+    fn keep_only(&mut self, gids: &HashSet<Gid>, changes: &mut Changes) -> Result<(), Failure> {
+        for entry in &self.downloads {
+            let (key, _) = entry.map_err(failed)?;
+            if let Some(gid) = Record::gid_of(&key).filter(|gid| !gids.contains(gid)) {
+                changes.insert(gid, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the changes to sled, which writes them at its next flush.
+    fn apply(&mut self, changes: &mut Changes) -> Result<(), Failure> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let at = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |time| time.as_secs());
+        let (mut downloads, mut gone) = (Batch::default(), Batch::default());
+        let count = changes.len();
+        for (gid, change) in changes.drain() {
+            let key = Record::key(gid);
+            match change {
+                Some(make) => {
+                    self.tally.count += u64::from(!self.has(&key)?);
+                    let mut record = make();
+                    if record.at == 0 {
+                        record.at = at;
+                    }
+                    let value = record
+                        .encode()
+                        .map_err(|error| Failure::fatal(ErrorCode::Unknown, error.to_string()))?;
+                    downloads.insert(&key, value);
+                    gone.remove(&key);
+                }
+                None => {
+                    self.tally.count -= u64::from(self.has(&key)?);
+                    downloads.remove(&key);
+                    gone.insert(&key, &at.to_be_bytes());
+                    self.gone_count += 1;
+                }
+            }
+        }
+        self.tally.state += 1;
+        failpoint::hit("store.apply");
+        downloads.insert(Tally::KEY, &self.tally.encode());
+        self.downloads.apply_batch(downloads).map_err(failed)?;
+        failpoint::hit("store.between");
+        self.gone.apply_batch(gone).map_err(failed)?;
+        failpoint::hit("store.applied");
+        if self.gone_count > FORGOTTEN_MAX {
+            self.forget()?;
+        }
+        debug!(count, "changes kept");
+        // One burst must not hold memory for good.
+        changes.shrink_to(BATCH_MAX);
+        Ok(())
+    }
+
+    fn has(&self, key: &[u8]) -> Result<bool, Failure> {
+        self.downloads.contains_key(key).map_err(failed)
+    }
+
+    /// sled's flush survives the end of the process only; this survives power loss.
+    fn sync(&self) -> Result<(), Failure> {
+        self.db.flush().map_err(failed)?;
+        File::open(&self.db_file)
+            .and_then(|file| file.sync_data())
+            .map_err(|error| Failure::from_io(&error, ErrorCode::FileIo, "store"))
+    }
+
+    fn forget(&mut self) -> Result<(), Failure> {
+        self.gone_count = 0;
+        self.gone.clear().map_err(failed)
+    }
+
+    /// False when it could not be written, which is logged.
+    fn write_text(&self) -> bool {
+        let written = file::replace(&self.text_file, |out| {
+            out.write_all(self.tally.head_line().as_bytes())?;
+            let mut text = String::new();
+            for (_, _, key) in self.keys_in_order()? {
+                let Some(value) = self.downloads.get(key)? else {
+                    continue;
+                };
+                // What cannot be read was reported when the store was opened.
+                if let Ok(record) = Record::decode(&key, &value) {
+                    text.clear();
+                    push_entry(&mut text, &record);
+                    out.write_all(text.as_bytes())?;
+                }
+            }
+            Ok(())
+        });
+        if let Err(error) = &written {
+            warn!(%error, path = %self.text_file.display(), "session.txt not written");
+        }
+        written.is_ok()
+    }
+
+    /// List, place in it and key of each download: the records themselves may be too many for
+    /// memory.
+    fn keys_in_order(&self) -> io::Result<Vec<(u8, i64, [u8; 8])>> {
+        let mut keys = Vec::new();
+        for entry in &self.downloads {
+            let (key, value) = entry?;
+            let position = Record::position(&key, &value);
+            if let (Ok(key), Some((list, order))) = (key.as_ref().try_into(), position) {
+                keys.push((list, order, key));
+            }
+        }
+        keys.sort_unstable();
+        Ok(keys)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Another process may have the directory only when sled has let go of it, and that is
+        // when this lock goes.
+        if let Some(lock) = &self.lock {
+            let _ = lock.unlock();
+        }
+    }
+}
+
+impl Plan {
+    fn changed(&mut self) {
+        self.first_change.get_or_insert_with(Instant::now);
+        self.text_is_old = true;
+    }
+
+    fn flushed(&mut self) {
+        self.first_change = None;
+        self.last_flush = Instant::now();
+    }
+
+    fn text_written(&mut self, begin: Instant, written: bool) {
+        self.text_is_old = !written;
+        self.next_text = Instant::now() + TEXT_EVERY.max(begin.elapsed() * TEXT_PART);
+    }
+
+    fn flush_at(&self) -> Option<Instant> {
+        Some((self.first_change? + GATHER).max(self.last_flush + FLUSH_EVERY))
+    }
+
+    fn text_at(&self) -> Option<Instant> {
+        // Not before the changes it is to show have been written.
+        (self.text_is_old && self.first_change.is_none()).then_some(self.next_text)
+    }
+
+    fn flush_is_due(&self) -> bool {
+        self.flush_at().is_some_and(|at| at <= Instant::now())
+    }
+
+    fn text_is_due(&self) -> bool {
+        self.text_at().is_some_and(|at| at <= Instant::now())
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        let at = self.flush_at().into_iter().chain(self.text_at()).min()?;
+        Some(at.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// A failure of sled.
+pub(super) fn failed(error: sled::Error) -> Failure {
+    Failure::fatal(ErrorCode::FileIo, format!("store: {error}"))
+}

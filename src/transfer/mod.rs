@@ -1,0 +1,20 @@
+//! Rank 7: one download. [`plan`] decides, [`task`] does.
+
+pub mod claims;
+mod destination;
+mod finish;
+mod keeper;
+pub mod live;
+pub mod pace;
+pub mod picker;
+pub mod piece_map;
+pub mod plan;
+pub mod retry;
+pub mod stats;
+mod sync_pace;
+mod task;
+pub mod uri_pool;
+
+pub use live::{Detail, Live, Restored, ServerEntry};
+pub use task::{Control, Ended, Phase, TransferHandle, TransferReport, TransferSpec, World, spawn};
+pub use uri_pool::UriEntry;

@@ -1,0 +1,446 @@
+//! Pure: which bytes of a download are missing, leased, written or verified.
+//!
+//! Invariant: a byte is missing, leased or written; a piece is verified only when all its bytes
+//! are written. Leases overlap neither each other nor what is written, except that a lease taken
+//! over from a slow source stays doubled until the new one has delivered its first bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use crate::base::bitfield::Bitfield;
+use crate::base::range_set::RangeSet;
+use crate::base::rng::Rng;
+use crate::base::units::{BLOCK_LEN, PieceIdx, SourceId, Span};
+
+use super::picker::{self, Ask, Candidate};
+
+/// Stands for the end of a download whose length is not known.
+pub const UNKNOWN_END: u64 = u64::MAX;
+
+/// Stands for whoever wrote bytes before this run.
+pub const EARLIER: SourceId = SourceId(u32::MAX);
+
+/// One source's claim.
+#[derive(Clone, Debug)]
+struct Held {
+    source: SourceId,
+    /// Next byte it will write.
+    at: u64,
+    /// Where its claim ends.
+    end: u64,
+    /// Where the source itself believes it ends; above `end` until the thief has proven itself.
+    limit: u64,
+    /// Has written inside this lease.
+    proven: bool,
+}
+
+/// What `wrote` brought about.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that were not there before.
+    pub new_bytes: u64,
+    /// Pieces whose last byte came in; where pieces have hashes, those to be hashed.
+    pub full: Vec<PieceIdx>,
+    /// Sources whose lease now ends earlier.
+    pub shrunk: Vec<(SourceId, u64)>,
+}
+
+/// What the result of hashing a piece means.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The piece is there.
+    Good,
+    /// It is missing again; one writer is a culprit.
+    Bad { writers: Vec<SourceId> },
+    /// Bytes of it were written while it was hashed: the result says nothing.
+    HashAgain,
+}
+
+#[derive(Clone, Debug)]
+pub struct PieceMap {
+    total: u64,
+    piece_len: u64,
+    written: RangeSet,
+    held: Vec<Held>,
+    have: Bitfield,
+    /// Pieces have hashes: a full piece counts only once it is verified.
+    hashed: bool,
+    /// Writers of pieces not yet verified; kept only where pieces have hashes.
+    writers: BTreeMap<PieceIdx, Vec<SourceId>>,
+    /// Pieces whose hash is being computed, and whether they were written to meanwhile.
+    hashing: BTreeMap<PieceIdx, bool>,
+    /// Pieces that several writers spoilt together: each is fetched again by one source alone, so
+    /// that a second failure names the culprit.
+    solo: BTreeSet<PieceIdx>,
+    changed: Vec<PieceIdx>,
+}
+
+impl PieceMap {
+    /// A map of `total` bytes (`None`: unknown) of which `written` are on disk already. Full
+    /// pieces among them count as verified.
+    ///
+    /// `piece_len` must not be 0.
+    pub fn new(total: Option<u64>, piece_len: u64, written: RangeSet, hashed: bool) -> Self {
+        assert!(piece_len > 0, "a piece has a length");
+        let end = total.unwrap_or(UNKNOWN_END);
+        let mut map = Self {
+            total: end,
+            piece_len,
+            have: Bitfield::new(piece_count(total.unwrap_or(0), piece_len)),
+            written,
+            held: Vec::new(),
+            hashed,
+            writers: BTreeMap::new(),
+            hashing: BTreeMap::new(),
+            solo: BTreeSet::new(),
+            changed: Vec::new(),
+        };
+        for index in 0..map.have.len() {
+            let span = map.piece_span(PieceIdx(index));
+            if map.written.covers(span) {
+                map.have.set(index, true);
+            } else if hashed && map.written.within(span).next().is_some() {
+                map.writers.insert(PieceIdx(index), vec![EARLIER]);
+            }
+        }
+        map
+    }
+
+    /// Total length, or `None` while unknown.
+    pub fn total(&self) -> Option<u64> {
+        (self.total != UNKNOWN_END).then_some(self.total)
+    }
+
+    pub fn piece_len(&self) -> u64 {
+        self.piece_len
+    }
+
+    pub fn written(&self) -> &RangeSet {
+        &self.written
+    }
+
+    /// What a later run may take for granted: all that is written, less full pieces whose hash is
+    /// not known to be right.
+    pub fn trusted(&self) -> RangeSet {
+        let mut trusted = self.written.clone();
+        for piece in self.writers.keys() {
+            let span = self.piece_span(*piece);
+            if trusted.covers(span) {
+                trusted.remove(span);
+            }
+        }
+        trusted
+    }
+
+    /// Full pieces; verified ones where pieces have hashes.
+    pub fn have(&self) -> &Bitfield {
+        &self.have
+    }
+
+    /// Pieces whose state in `have` changed since the last call.
+    pub fn take_changed(&mut self) -> Vec<PieceIdx> {
+        std::mem::take(&mut self.changed)
+    }
+
+    pub fn piece_span(&self, piece: PieceIdx) -> Span {
+        let start = u64::from(piece.0) * self.piece_len;
+        Span::new(start, (start + self.piece_len).min(self.total))
+    }
+
+    /// Everything is written, and verified where it can be.
+    pub fn is_complete(&self) -> bool {
+        self.total != UNKNOWN_END && self.have.all() && self.written.total() >= self.total
+    }
+
+    /// Neither written nor claimed.
+    pub fn missing(&self) -> Vec<Span> {
+        let mut claimed: RangeSet = self
+            .held
+            .iter()
+            .map(|held| Span::new(held.at, held.end))
+            .collect();
+        for span in self.written.iter() {
+            claimed.insert(span);
+        }
+        claimed.gaps(Span::new(0, self.total)).collect()
+    }
+
+    /// The rest of a source's lease.
+    pub fn lease_of(&self, source: SourceId) -> Option<Span> {
+        self.held
+            .iter()
+            .find(|held| held.source == source)
+            .map(|held| Span::new(held.at, held.end))
+    }
+
+    /// Claims a missing span for a source; `None` when nothing unclaimed is missing.
+    pub fn lease(&mut self, ask: &Ask, rng: &mut Rng) -> Option<Span> {
+        let span = picker::pick(&self.missing(), ask, self.piece_len, rng)?;
+        let span = self.around_solo(span);
+        self.hold(ask.source, span);
+        Some(span)
+    }
+
+    /// Cuts a missing span so that a solo piece is leased whole or not at all. A missing part of
+    /// one is all of it, since what a source gives up of it is forgotten.
+    fn around_solo(&self, span: Span) -> Span {
+        let touched = self.solo.iter().map(|piece| self.piece_span(*piece));
+        let first = touched
+            .filter(|piece| !piece.intersect(span).is_empty())
+            .min_by_key(|piece| piece.start);
+        match first {
+            None => span,
+            Some(piece) if piece.start <= span.start => piece,
+            Some(piece) => Span::new(span.start, piece.start),
+        }
+    }
+
+    fn is_solo(&self, at: u64) -> bool {
+        u32::try_from(at / self.piece_len).is_ok_and(|index| self.solo.contains(&PieceIdx(index)))
+    }
+
+    /// Claims part of what another source holds, the slowest first. That source is told to stop
+    /// earlier only when the new one has written its first bytes.
+    pub fn steal(
+        &mut self,
+        now: Instant,
+        ask: &Ask,
+        rate: &dyn Fn(SourceId, Instant) -> Option<f64>,
+    ) -> Option<Span> {
+        if self.total == UNKNOWN_END {
+            return None;
+        }
+        let candidates: Vec<Candidate> = self
+            .held
+            .iter()
+            .filter(|held| {
+                held.source != ask.source && held.at < held.end && !self.is_solo(held.at)
+            })
+            .map(|held| Candidate {
+                source: held.source,
+                rest: Span::new(held.at, held.end),
+                rate: rate(held.source, now),
+            })
+            .collect();
+        let (victim, split) = picker::split(&candidates, ask, self.piece_len)?;
+        let held = self.held.iter_mut().find(|held| held.source == victim)?;
+        let span = Span::new(split, held.end);
+        held.end = split;
+        self.hold(ask.source, span);
+        Some(span)
+    }
+
+    fn hold(&mut self, source: SourceId, span: Span) {
+        debug_assert!(self.lease_of(source).is_none(), "one lease a source");
+        self.held.push(Held {
+            source,
+            at: span.start,
+            end: span.end,
+            limit: span.end,
+            proven: false,
+        });
+    }
+
+    /// These bytes are on disk.
+    pub fn wrote(&mut self, source: SourceId, span: Span) -> Progress {
+        let mut progress = Progress {
+            new_bytes: self.written.insert(span),
+            ..Progress::default()
+        };
+        if let Some(index) = self.held.iter().position(|held| held.source == source) {
+            let held = &mut self.held[index];
+            if span.start <= held.at {
+                held.at = held.at.max(span.end);
+                held.end = held.end.max(held.at);
+            }
+            if !held.proven {
+                held.proven = true;
+                let rest = Span::new(span.start, held.end);
+                progress.shrunk = self.settle(source, rest);
+            }
+        }
+        if self.total != UNKNOWN_END {
+            self.note_pieces(source, span, &mut progress);
+        }
+        debug_assert_eq!(self.check(), Ok(()));
+        progress
+    }
+
+    fn note_pieces(&mut self, source: SourceId, span: Span, progress: &mut Progress) {
+        let span = Span::new(span.start, span.end.min(self.total));
+        if span.is_empty() {
+            return;
+        }
+        let first = span.start / self.piece_len;
+        let last = (span.end - 1) / self.piece_len;
+        for index in first..=last {
+            let piece = PieceIdx(index as u32);
+            if self.hashed {
+                self.note_writer(source, piece);
+            } else if self.have.get(piece.0) {
+                continue;
+            }
+            if !self.written.covers(self.piece_span(piece)) {
+                continue;
+            }
+            if !self.hashed {
+                self.have.set(piece.0, true);
+                self.changed.push(piece);
+            } else if let Some(stale) = self.hashing.get_mut(&piece) {
+                *stale = true;
+            } else {
+                self.hashing.insert(piece, false);
+                progress.full.push(piece);
+            }
+        }
+    }
+
+    /// A verified piece that is written to, as by the late write of a lease that was taken over,
+    /// has to prove itself again.
+    fn note_writer(&mut self, source: SourceId, piece: PieceIdx) {
+        let writers = self.writers.entry(piece).or_default();
+        if !writers.contains(&source) {
+            writers.push(source);
+        }
+        if self.have.get(piece.0) {
+            self.have.set(piece.0, false);
+            self.changed.push(piece);
+        }
+    }
+
+    /// Ends the doubled claims over `span` in favour of `winner`.
+    fn settle(&mut self, winner: SourceId, span: Span) -> Vec<(SourceId, u64)> {
+        let mut shrunk = Vec::new();
+        for held in &mut self.held {
+            if held.source == winner || held.limit <= span.start || held.at >= span.end {
+                continue;
+            }
+            let limit = span.start.max(held.at);
+            held.limit = limit;
+            held.end = held.end.min(limit);
+            shrunk.push((held.source, limit));
+        }
+        shrunk
+    }
+
+    /// The result of hashing a full piece. A bad one is missing again.
+    pub fn verified(&mut self, piece: PieceIdx, good: bool) -> Verdict {
+        if self.hashing.remove(&piece) == Some(true) {
+            self.hashing.insert(piece, false);
+            return Verdict::HashAgain;
+        }
+        let writers = self.writers.remove(&piece).unwrap_or_default();
+        self.changed.push(piece);
+        self.have.set(piece.0, good);
+        if good {
+            self.solo.remove(&piece);
+            return Verdict::Good;
+        }
+        if writers.len() > 1 || writers.contains(&EARLIER) {
+            self.solo.insert(piece);
+        }
+        self.written.remove(self.piece_span(piece));
+        Verdict::Bad { writers }
+    }
+
+    /// A source gives its lease back, done or not.
+    pub fn release(&mut self, source: SourceId) {
+        let Some(index) = self.held.iter().position(|held| held.source == source) else {
+            return;
+        };
+        let gone = self.held.swap_remove(index);
+        if gone.at < gone.end && self.is_solo(gone.at) {
+            let piece = PieceIdx((gone.at / self.piece_len) as u32);
+            self.written.remove(self.piece_span(piece));
+            self.writers.remove(&piece);
+        }
+        if gone.proven {
+            return;
+        }
+        // The source it was taken from has not been told yet: it simply goes on.
+        if let Some(victim) = self
+            .held
+            .iter_mut()
+            .find(|held| held.end == gone.at && held.limit > held.end)
+        {
+            victim.end = victim.limit.min(gone.end).max(victim.end);
+        }
+    }
+
+    /// An unknown length turned out to be this.
+    pub fn set_total(&mut self, total: u64) {
+        self.total = total;
+        self.have = Bitfield::new(piece_count(total, self.piece_len));
+        for index in 0..self.have.len() {
+            if self.written.covers(self.piece_span(PieceIdx(index))) {
+                self.have.set(index, true);
+            }
+        }
+    }
+
+    /// Forgets everything written, as when a server cannot resume.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.total(), self.piece_len, RangeSet::new(), self.hashed);
+    }
+
+    /// Checks the invariant.
+    ///
+    /// # Errors
+    /// A sentence about what is broken.
+    pub fn check(&self) -> Result<(), String> {
+        for (index, held) in self.held.iter().enumerate() {
+            if held.at > held.end || held.end > held.limit.max(held.at) {
+                return Err(format!("lease out of order: {held:?}"));
+            }
+            for other in &self.held[index + 1..] {
+                let both = Span::new(held.at, held.end).intersect(Span::new(other.at, other.end));
+                if !both.is_empty() && held.proven && other.proven {
+                    return Err(format!("{held:?} and {other:?} share {both:?}"));
+                }
+            }
+        }
+        for index in self.have.ones() {
+            let span = self.piece_span(PieceIdx(index));
+            if !self.written.covers(span) {
+                return Err(format!(
+                    "piece {index} is had but {span:?} is not all written"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Draws the map for tests and logs, one letter a cell of `cell` bytes: `#` written, a letter
+    /// for the leaseholder (`a` is source 0), `.` missing.
+    pub fn draw(&self, cell: u64) -> String {
+        let end = if self.total == UNKNOWN_END {
+            0
+        } else {
+            self.total
+        };
+        (0..end.div_ceil(cell))
+            .map(|index| {
+                let at = index * cell;
+                if self.written.contains(at) {
+                    return '#';
+                }
+                self.held
+                    .iter()
+                    .rev()
+                    .find(|held| held.at <= at && at < held.end)
+                    .map_or('.', |held| char::from(b'a' + (held.source.0 % 26) as u8))
+            })
+            .collect()
+    }
+}
+
+/// Number of pieces; a download too big for 32 bits of them does not fit aria2's formats, and
+/// callers refuse it before.
+pub fn piece_count(total: u64, piece_len: u64) -> u32 {
+    u32::try_from(total.div_ceil(piece_len)).unwrap_or(u32::MAX)
+}
+
+/// Rounds down to whole blocks, the finest step a control file can hold.
+pub fn whole_blocks(len: u64) -> u64 {
+    len - len % BLOCK_LEN
+}

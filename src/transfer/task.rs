@@ -1,0 +1,732 @@
+//! Driver of one download: the only `select!`. It carries out what the plan decides and tells
+//! the plan what came of it.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use futures_util::FutureExt;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::task::JoinHandle;
+use tracing::{debug, warn};
+
+use crate::base::error::{ErrorCode, Failure, Retry};
+use crate::base::gid::Gid;
+use crate::base::range_set::RangeSet;
+use crate::base::rng::Rng;
+use crate::base::secret::SafeUrl;
+use crate::base::units::{SourceId, Span};
+use crate::format::control_file::ControlFile;
+use crate::limit::{LimitBranch, Meter};
+use crate::net::Net;
+use crate::option::OptionSet;
+use crate::option::settings::{DiskSettings, HttpSettings, TransferSettings};
+use crate::source::http::HttpShared;
+use crate::source::{self, Facts, Identity, Lease, Link, Opening, Order, Report, Target};
+use crate::storage::Files;
+use crate::storage::digest::Checksum;
+use crate::storage::progress::Durability;
+
+use super::claims::PathClaims;
+use super::destination::{Destination, Opened, Told};
+use super::finish;
+use super::keeper::ControlKeeper;
+use super::live::{Live, ServerEntry};
+use super::plan::{Action, DiskDone, Outcome, Plan, PlanSettings};
+use super::retry::RetryPolicy;
+use super::stats::ServerStats;
+use super::sync_pace::SyncPace;
+
+/// Reports handled between two looks at everything else.
+const REPORTS_AT_ONCE: usize = 256;
+
+/// What all transfers of a process share.
+pub struct World {
+    pub net: Arc<Net>,
+    pub paths: PathClaims,
+    pub stats: ServerStats,
+}
+
+/// Everything one transfer needs to know.
+pub struct TransferSpec {
+    pub gid: Gid,
+    /// Mirrors of one file, in order.
+    pub uris: Vec<Arc<str>>,
+    pub options: OptionSet,
+    pub live: Arc<Live>,
+    pub limit: LimitBranch,
+    pub world: Arc<World>,
+    pub reports: UnboundedSender<(Gid, TransferReport)>,
+}
+
+/// What the engine tells a transfer.
+#[derive(Debug)]
+pub enum Control {
+    /// End now, keeping what is there. With `force`, nothing slow is waited for.
+    Stop { force: bool },
+    /// The list of mirrors changed.
+    Uris {
+        remove: Vec<Arc<str>>,
+        add: Vec<Arc<str>>,
+        at: Option<usize>,
+    },
+    /// Options that apply at once changed.
+    Options(OptionSet),
+    /// Bring the control file up to date.
+    Save,
+}
+
+/// What a transfer tells the engine.
+#[derive(Debug)]
+pub enum TransferReport {
+    Phase(Phase),
+    Ended(Ended),
+}
+
+/// What an active download is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    Opening,
+    Checking,
+    Allocating,
+    Fetching,
+    Seeding,
+}
+
+/// How a transfer ended; its control file is saved by then.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ended {
+    Complete,
+    Stopped,
+    Failed(Failure),
+}
+
+/// The engine's end of a running transfer; dropping it stops the transfer.
+pub struct TransferHandle {
+    controls: UnboundedSender<Control>,
+}
+
+impl TransferHandle {
+    pub fn send(&self, control: Control) {
+        // A transfer that has ended has said so itself.
+        let _ = self.controls.send(control);
+    }
+}
+
+/// Starts a transfer on the data runtime.
+pub fn spawn(spec: TransferSpec, runtime: &tokio::runtime::Handle) -> TransferHandle {
+    let (controls, inbox) = mpsc::unbounded_channel();
+    let (gid, reports) = (spec.gid, spec.reports.clone());
+    let paths = spec.world.clone();
+    runtime.spawn(async move {
+        let run = AssertUnwindSafe(Task::new(spec, inbox).run())
+            .catch_unwind()
+            .await;
+        let ended = run.unwrap_or_else(|_| {
+            Ended::Failed(Failure::fatal(
+                ErrorCode::Unknown,
+                "the transfer broke down (a bug in arioso)",
+            ))
+        });
+        paths.paths.release(gid);
+        let _ = reports.send((gid, TransferReport::Ended(ended)));
+    });
+    TransferHandle { controls }
+}
+
+/// A source that runs.
+struct Running {
+    orders: UnboundedSender<Order>,
+    lease_end: Arc<AtomicU64>,
+    handle: JoinHandle<()>,
+    meter: Arc<Meter>,
+    uri: Arc<str>,
+    current_uri: Arc<str>,
+}
+
+/// The open file.
+struct OpenFile {
+    files: Arc<Files>,
+    keeper: Arc<ControlKeeper>,
+    special: bool,
+}
+
+struct Task {
+    gid: Gid,
+    world: Arc<World>,
+    live: Arc<Live>,
+    limit: LimitBranch,
+    to_engine: UnboundedSender<(Gid, TransferReport)>,
+    controls: UnboundedReceiver<Control>,
+    settings: Arc<TransferSettings>,
+    destination: Arc<Destination>,
+    http: Arc<HttpShared>,
+    plan: Plan,
+    sources: HashMap<SourceId, Running>,
+    to_me: UnboundedSender<(SourceId, Report)>,
+    reports: UnboundedReceiver<(SourceId, Report)>,
+    disk_to_me: UnboundedSender<DiskEvent>,
+    disk: UnboundedReceiver<DiskEvent>,
+    target: Option<OpenFile>,
+    /// `Last-Modified` of what is being fetched.
+    modified: Option<i64>,
+    /// The server's digest of what is being fetched.
+    digest: Option<Checksum>,
+    /// Tells a long disk job that nobody waits for it any more.
+    give_up: Arc<AtomicBool>,
+    sources_changed: bool,
+    forced: bool,
+    /// The control file is being replaced.
+    saving: Option<JoinHandle<()>>,
+    sync_pace: Arc<SyncPace>,
+}
+
+enum DiskEvent {
+    Opened(Box<Result<Opened, Failure>>),
+    Done(DiskDone),
+}
+
+impl Task {
+    fn new(spec: TransferSpec, controls: UnboundedReceiver<Control>) -> Self {
+        let settings = Arc::new(TransferSettings::from(&spec.options));
+        let (to_me, reports) = mpsc::unbounded_channel();
+        let (disk_to_me, disk) = mpsc::unbounded_channel();
+        let (prior, restored) = {
+            let mut detail = spec.live.detail();
+            detail.down = Some(spec.limit.down_meter().clone());
+            detail.up = Some(spec.limit.up_meter().clone());
+            let path = detail.path.clone();
+            let prior = path.map(|path| (path, detail.written.take().unwrap_or_default()));
+            (prior, detail.restored.take())
+        };
+        let destination = Destination {
+            gid: spec.gid,
+            settings: settings.clone(),
+            disk: DiskSettings::from(&spec.options),
+            uri: spec.uris.first().cloned().unwrap_or_else(|| Arc::from("")),
+            prior,
+            restored,
+        };
+        let rng = Rng::from_entropy();
+        let plan = Plan::new(
+            Instant::now(),
+            &spec.uris,
+            plan_settings(&settings, &spec.options),
+            rng,
+        );
+        let http = HttpShared {
+            gid: spec.gid,
+            settings: HttpSettings::from(&spec.options),
+            net: spec.world.net.clone(),
+            modified_since: destination.local_time(),
+        };
+        Self {
+            gid: spec.gid,
+            world: spec.world,
+            live: spec.live,
+            limit: spec.limit,
+            to_engine: spec.reports,
+            controls,
+            settings,
+            destination: Arc::new(destination),
+            http: Arc::new(http),
+            plan,
+            sources: HashMap::new(),
+            to_me,
+            reports,
+            disk_to_me,
+            disk,
+            target: None,
+            modified: None,
+            digest: None,
+            give_up: Arc::default(),
+            sources_changed: true,
+            forced: false,
+            saving: None,
+            sync_pace: Arc::default(),
+        }
+    }
+
+    async fn run(mut self) -> Ended {
+        self.tell(Phase::Opening);
+        let mut batch = Vec::with_capacity(REPORTS_AT_ONCE);
+        let outcome = loop {
+            if let Some(outcome) = self.act() {
+                break outcome;
+            }
+            self.publish();
+            let due = self.plan.poll_timeout(Instant::now());
+            tokio::select! {
+                biased;
+                control = self.controls.recv() => self.handle_control(control),
+                Some(event) = self.disk.recv() => self.handle_disk(event),
+                _ = self.reports.recv_many(&mut batch, REPORTS_AT_ONCE) => {
+                    for (source, report) in batch.drain(..) {
+                        self.handle_report(source, report);
+                    }
+                }
+                () = sleep_until(due) => self.plan.handle_timeout(Instant::now(), &self.world.stats),
+            }
+        };
+        self.finish(outcome).await
+    }
+
+    fn tell(&self, phase: Phase) {
+        let _ = self
+            .to_engine
+            .send((self.gid, TransferReport::Phase(phase)));
+    }
+
+    fn handle_control(&mut self, control: Option<Control>) {
+        match control {
+            // The engine is gone: keep what is there and end.
+            None => self.plan.handle_stop(),
+            Some(Control::Stop { force }) => {
+                self.forced = force;
+                self.plan.handle_stop();
+            }
+            Some(Control::Uris { remove, add, at }) => {
+                let now = Instant::now();
+                self.plan
+                    .handle_uris(now, &remove, &add, at, &self.world.stats);
+                self.sources_changed = true;
+            }
+            Some(Control::Options(options)) => {
+                let changed = TransferSettings::from(&options);
+                self.limit.set(changed.down_limit, changed.up_limit);
+            }
+            Some(Control::Save) => self.save(),
+        }
+    }
+
+    fn handle_disk(&mut self, event: DiskEvent) {
+        let done = match event {
+            DiskEvent::Done(done) => done,
+            DiskEvent::Opened(opened) => {
+                DiskDone::Prepared(opened.map(|opened| self.adopt(opened)))
+            }
+        };
+        self.plan
+            .handle_disk(Instant::now(), done, &self.world.stats);
+    }
+
+    /// The file is open: show it.
+    fn adopt(&mut self, opened: Opened) -> super::plan::Prepared {
+        let Opened {
+            files,
+            path,
+            prepared,
+            special,
+        } = opened;
+        let total = prepared.total.unwrap_or(0);
+        self.live.set_total(total);
+        self.live.set_piece_len(prepared.piece_len);
+        self.live.set_allocated(None);
+        self.live.detail().path = Some(path.clone());
+        self.target = Some(OpenFile {
+            keeper: Arc::new(ControlKeeper::new(files.clone(), path)),
+            files,
+            special,
+        });
+        self.tell(Phase::Fetching);
+        prepared
+    }
+
+    fn handle_report(&mut self, source: SourceId, report: Report) {
+        let now = Instant::now();
+        match &report {
+            Report::Opened(facts) => self.note_opened(source, facts),
+            Report::Closed(result) => self.note_closed(now, source, result),
+            _ => {}
+        }
+        self.plan
+            .handle_report(now, source, report, &self.world.stats);
+    }
+
+    fn note_opened(&mut self, source: SourceId, facts: &Facts) {
+        if let Some(running) = self.sources.get_mut(&source) {
+            running.current_uri = facts.final_uri.as_str().into();
+            self.sources_changed = true;
+        }
+        if self.modified.is_none() {
+            self.modified = facts.modified;
+        }
+        if self.digest.is_none() {
+            self.digest.clone_from(&facts.digest);
+        }
+        // A dry run or a name that is taken never gets further than this.
+        let mut detail = self.live.detail();
+        if detail.path.is_none() {
+            detail.path = Some(self.destination.wanted_path(facts));
+        }
+    }
+
+    fn note_closed(&mut self, now: Instant, source: SourceId, result: &Result<(), Failure>) {
+        let Some(running) = self.sources.remove(&source) else {
+            return;
+        };
+        self.sources_changed = true;
+        match result {
+            Ok(()) => self.record_speed(now, &running),
+            Err(failure) => {
+                self.world.stats.record_failure(&running.uri);
+                let uri = SafeUrl(&running.uri);
+                if failure.retry == Retry::OtherMirror && self.plan.pool().is_mirrored() {
+                    warn!(gid = %self.gid, "{uri} is not used any more: {failure}");
+                } else {
+                    debug!(gid = %self.gid, source = source.0, %uri, code = failure.code.code(), "{failure}");
+                }
+            }
+        }
+    }
+
+    fn record_speed(&self, now: Instant, running: &Running) {
+        let speed = running.meter.average(now);
+        if speed > 0 {
+            self.world
+                .stats
+                .record(&running.uri, speed, !self.sources.is_empty());
+        }
+    }
+
+    /// Carries out everything the plan wants now.
+    fn act(&mut self) -> Option<Outcome> {
+        while let Some(action) = self.plan.poll_action() {
+            match action {
+                Action::Peek => self.peek(),
+                Action::Open {
+                    source,
+                    uri,
+                    opening,
+                    expect,
+                } => self.open(source, uri, opening, expect),
+                Action::Fetch(source, span) => self.fetch(source, span),
+                Action::Shrink(source, end) => {
+                    if let Some(running) = self.sources.get(&source) {
+                        running.lease_end.fetch_min(end, Ordering::AcqRel);
+                    }
+                }
+                Action::Drop(source) => self.drop_source(source),
+                Action::Prepare { facts, discard } => self.prepare(facts, discard),
+                Action::Hash(piece) => self.hash(piece),
+                Action::Save => self.save(),
+                Action::Complete => self.complete(),
+                Action::End(outcome) => return Some(outcome),
+            }
+        }
+        None
+    }
+
+    fn open(
+        &mut self,
+        source: SourceId,
+        uri: Arc<str>,
+        opening: Opening,
+        expect: Option<Identity>,
+    ) {
+        debug!(gid = %self.gid, source = source.0, uri = %SafeUrl(&uri), ?opening, "opening a source");
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let meter = Arc::new(Meter::new());
+        let link = Link {
+            id: source,
+            orders: inbox,
+            reports: self.to_me.clone(),
+            limit: self.limit.leaf(),
+            meter: meter.clone(),
+        };
+        let target = Target {
+            uri: uri.clone(),
+            opening,
+            expect,
+        };
+        let (http, to_me) = (self.http.clone(), self.to_me.clone());
+        let handle = tokio::spawn(async move {
+            let run = AssertUnwindSafe(source::http::run(target, link, http))
+                .catch_unwind()
+                .await;
+            if run.is_err() {
+                let failure =
+                    Failure::fatal(ErrorCode::Unknown, "a source broke down (a bug in arioso)");
+                let _ = to_me.send((source, Report::Closed(Err(failure))));
+            }
+        });
+        let running = Running {
+            orders,
+            lease_end: Arc::default(),
+            handle,
+            meter,
+            current_uri: uri.clone(),
+            uri,
+        };
+        self.sources.insert(source, running);
+        self.sources_changed = true;
+    }
+
+    fn fetch(&mut self, source: SourceId, span: Span) {
+        let (Some(running), Some(target)) = (self.sources.get_mut(&source), &self.target) else {
+            return;
+        };
+        // A fresh end for each lease: an old one may still be read by a write on its way.
+        running.lease_end = Arc::default();
+        let lease = Lease::new(span, running.lease_end.clone(), target.files.clone());
+        // A source that just ended has sent `Closed`, which the plan sees next.
+        let _ = running.orders.send(Order::Fetch(lease));
+    }
+
+    fn drop_source(&mut self, source: SourceId) {
+        if let Some(running) = self.sources.remove(&source) {
+            self.record_speed(Instant::now(), &running);
+            running.handle.abort();
+            self.sources_changed = true;
+        }
+    }
+
+    fn peek(&self) {
+        let destination = self.destination.clone();
+        self.on_disk_thread(move || DiskEvent::Done(DiskDone::Peeked(destination.peek())));
+    }
+
+    fn prepare(&self, facts: Facts, discard: bool) {
+        if self.settings.dry_run {
+            let total = facts.identity.len;
+            self.live.set_total(total.unwrap_or(0));
+            self.live.set_completed(total.unwrap_or(0));
+            let prepared = super::plan::Prepared {
+                total,
+                piece_len: self.settings.piece_len,
+                written: RangeSet::new(),
+            };
+            let _ = self
+                .disk_to_me
+                .send(DiskEvent::Done(DiskDone::Prepared(Ok(prepared))));
+            return;
+        }
+        self.tell(Phase::Allocating);
+        let (destination, world) = (self.destination.clone(), self.world.clone());
+        let (live, give_up) = (self.live.clone(), self.give_up.clone());
+        self.on_disk_thread(move || {
+            let allocated = |bytes| live.set_allocated(Some(bytes));
+            let verified = |bytes| live.set_verified(Some(bytes));
+            let told = Told {
+                allocated: &allocated,
+                verified: &verified,
+            };
+            let opened = destination.prepare(&facts, discard, &world.paths, &told, &give_up);
+            live.set_verified(None);
+            DiskEvent::Opened(Box::new(opened))
+        });
+    }
+
+    fn hash(&self, piece: crate::base::units::PieceIdx) {
+        // Only sources of later issues (Metalink, BitTorrent) bring piece hashes; the plan asks
+        // for a hash only where its settings say there are some.
+        debug_assert!(false, "no piece hashes were given for {piece:?}");
+    }
+
+    /// Replaces the control file with what is written by now.
+    fn save(&mut self) {
+        let (Some(target), Some(control)) = (&self.target, self.control_file()) else {
+            return;
+        };
+        if target.special {
+            return;
+        }
+        let (keeper, turn) = (target.keeper.clone(), target.keeper.turn());
+        let written = self.plan.map().written().total();
+        let (pace, durability) = (self.sync_pace.clone(), self.sync_pace.durability(written));
+        let job = self.on_disk_thread(move || {
+            let began = Instant::now();
+            let saved = keeper.save(turn, &control, durability);
+            pace.note(durability, began.elapsed());
+            DiskEvent::Done(DiskDone::Saved(saved))
+        });
+        self.saving = Some(job);
+    }
+
+    fn control_file(&self) -> Option<ControlFile> {
+        let map = self.plan.map();
+        let piece_len = u32::try_from(map.piece_len()).ok()?;
+        ControlFile::from_ranges(&map.trusted(), map.total()?, piece_len)
+    }
+
+    fn complete(&mut self) {
+        let Some(target) = &self.target else { return };
+        self.live.set_completed(self.plan.map().written().total());
+        let job = finish::Finish {
+            files: target.files.clone(),
+            keeper: target.keeper.clone(),
+            special: target.special,
+            settings: self.settings.clone(),
+            modified: self.modified,
+            total: self.plan.map().total(),
+            digest: self.digest.clone(),
+        };
+        if self.settings.checksum.is_some() || self.digest.is_some() {
+            self.tell(Phase::Checking);
+        }
+        let (live, give_up) = (self.live.clone(), self.give_up.clone());
+        self.on_disk_thread(move || {
+            let result = job.run(&|bytes| live.set_verified(Some(bytes)), &give_up);
+            live.set_verified(None);
+            let result = result.map(|moved| {
+                if let Some(path) = moved {
+                    live.detail().path = Some(path);
+                }
+            });
+            DiskEvent::Done(DiskDone::Completed(result))
+        });
+    }
+
+    fn on_disk_thread(&self, job: impl FnOnce() -> DiskEvent + Send + 'static) -> JoinHandle<()> {
+        let to_me = self.disk_to_me.clone();
+        tokio::task::spawn_blocking(move || {
+            let _ = to_me.send(job());
+        })
+    }
+
+    /// Brings what RPC reads up to date.
+    fn publish(&mut self) {
+        if self.settings.dry_run {
+            return;
+        }
+        let map = self.plan.map_mut();
+        let changed = map.take_changed();
+        self.live.set_completed(map.written().total());
+        if let Some(total) = map.total() {
+            self.live.set_total(total);
+        }
+        let have = map.have();
+        if !changed.is_empty() || self.live.detail().bitfield.len() != have.len() {
+            let mut detail = self.live.detail();
+            if detail.bitfield.len() == have.len() {
+                for piece in changed {
+                    detail.bitfield.set(piece.0, have.get(piece.0));
+                }
+            } else {
+                detail.bitfield = have.clone();
+            }
+        }
+        if std::mem::take(&mut self.sources_changed) {
+            self.publish_sources();
+        }
+    }
+
+    fn publish_sources(&self) {
+        let uris = self.plan.pool().entries();
+        let mut ids: Vec<&SourceId> = self.sources.keys().collect();
+        ids.sort_unstable();
+        let servers = ids
+            .into_iter()
+            .filter_map(|id| self.sources.get(id))
+            .map(|running| ServerEntry {
+                uri: running.uri.clone(),
+                current_uri: running.current_uri.clone(),
+                meter: running.meter.clone(),
+            })
+            .collect();
+        self.live.set_connections(self.sources.len() as u32);
+        let mut detail = self.live.detail();
+        detail.uris = uris;
+        detail.servers = servers;
+    }
+
+    /// Ends every source, takes in what they still wrote, and leaves the control file right.
+    async fn finish(mut self, outcome: Outcome) -> Ended {
+        self.give_up.store(true, Ordering::Release);
+        let mut ends = Vec::new();
+        for (_, running) in self.sources.drain() {
+            running.handle.abort();
+            ends.push(running.handle);
+        }
+        if !self.forced {
+            for end in ends {
+                let _ = end.await;
+            }
+        }
+        while let Ok((source, report)) = self.reports.try_recv() {
+            if let Report::Wrote(span) = report {
+                self.plan.map_mut().wrote(source, span);
+            }
+        }
+        self.sources_changed = true;
+        self.publish();
+        {
+            let mut detail = self.live.detail();
+            detail.servers.clear();
+            detail.down = None;
+            detail.up = None;
+            detail.written = Some(self.plan.map().trusted());
+        }
+        if outcome != Outcome::Complete {
+            if let Some(saving) = self.saving.take().filter(|_| !self.forced) {
+                // Two at once would write the same temporary file.
+                let _ = saving.await;
+            }
+            self.save_at_the_end().await;
+            self.forget_lost();
+        }
+        match outcome {
+            Outcome::Complete => Ended::Complete,
+            Outcome::Stopped => Ended::Stopped,
+            Outcome::Failed(failure) => Ended::Failed(failure),
+        }
+    }
+
+    /// Takes back what was reported as written and then failed in the queue of a slow disk.
+    fn forget_lost(&self) {
+        let lost = self.target.as_ref().map(|target| target.files.lost());
+        if let Some(written) = &mut self.live.detail().written {
+            for span in lost.unwrap_or_default() {
+                written.remove(span);
+            }
+        }
+    }
+
+    async fn save_at_the_end(&self) {
+        let (Some(target), Some(control)) = (&self.target, self.control_file()) else {
+            return;
+        };
+        if target.special {
+            return;
+        }
+        let (keeper, turn) = (target.keeper.clone(), target.keeper.turn());
+        let saved =
+            tokio::task::spawn_blocking(move || keeper.save(turn, &control, Durability::Process))
+                .await;
+        if let Ok(Err(failure)) = saved {
+            warn!(gid = %self.gid, "the control file could not be saved: {failure}");
+        }
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn plan_settings(settings: &TransferSettings, options: &OptionSet) -> PlanSettings {
+    PlanSettings {
+        split: settings.split,
+        per_host_max: settings.per_server_max,
+        span_min: settings.split_len_min,
+        selector: settings.piece_selector,
+        uri_selector: settings.uri_selector,
+        reuse_uri: settings.reuse_uri,
+        retry: RetryPolicy {
+            tries_max: settings.tries_max,
+            wait: settings.retry_wait,
+            not_found_max: settings.not_found_max.unwrap_or(0),
+        },
+        always_resume: settings.always_resume,
+        resume_failures_max: settings.resume_failures_max.unwrap_or(0),
+        dry_run: settings.dry_run,
+        use_head: HttpSettings::from(options).use_head,
+        save_gap_max: settings.save_interval,
+        hashed: false,
+        piece_len: settings.piece_len,
+    }
+}

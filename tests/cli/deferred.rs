@@ -1,0 +1,44 @@
+//! Input files that are longer than memory should be.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::process::Child;
+
+use crate::file_server::FileServer;
+use crate::program::{Home, kill, wait_for};
+use crate::write;
+
+/// Resident memory in KiB; `None` once the process has ended.
+fn memory(child: &Child) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[test]
+fn a_deferred_input_file_is_read_as_the_queue_drains() {
+    let (home, server) = (Home::new(), FileServer::start());
+    let mut list = String::new();
+    for number in 0..200_000 {
+        let _ = writeln!(list, "{}\n out=file-{number}", server.uri("/none"));
+    }
+    let list = write(&home, "list", &list);
+    let run = |deferred: &str| {
+        let child = home
+            .arioso()
+            .args(["--no-conf", "-q", deferred, "-i", list.to_str().unwrap()])
+            .spawn()
+            .unwrap();
+        wait_for("the first hundred requests", || {
+            (server.requests().len() >= 100).then_some(())
+        });
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        let kib = memory(&child).expect("it runs for long");
+        kill(&child, "KILL");
+        child.wait_with_output().unwrap();
+        kib
+    };
+    let kib = run("--deferred-input=true");
+    // A debug build without any download takes some 40 MiB.
+    assert!(kib < 80 * 1024, "{kib} KiB");
+}

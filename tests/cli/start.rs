@@ -1,0 +1,162 @@
+//! What is refused before anything starts, and what is told of it.
+
+use std::fs;
+
+use crate::file_server::{FileServer, bytes};
+use crate::program::{Home, free_port, kill, run, stderr, stdout, wait_for};
+use crate::write;
+
+#[test]
+fn passwords_are_covered_in_the_process_list() {
+    let home = Home::new();
+    let port = format!("--rpc-listen-port={}", free_port());
+    let child = home
+        .arioso()
+        .args(["--no-conf", "--enable-rpc", &port, "--state-dir="])
+        .args(["--rpc-secret=topsecret", "--http-passwd", "hush"])
+        .spawn()
+        .unwrap();
+    let list = format!("/proc/{}/cmdline", child.id());
+    let shown = wait_for("stars over the passwords", || {
+        let shown = fs::read_to_string(&list).ok()?;
+        shown.contains('*').then_some(shown)
+    });
+    assert!(
+        shown.contains("--rpc-secret=*********\0--http-passwd\0****\0"),
+        "{shown}"
+    );
+    kill(&child, "KILL");
+    child.wait_with_output().unwrap();
+}
+
+#[test]
+fn what_cannot_be_fetched_is_a_failed_row_and_never_stops_the_others() {
+    let (home, server) = (Home::new(), FileServer::start());
+    let uri = server.page("/a", &bytes(1000, 1));
+    let output = run(&mut home.arioso(), &["-Z", "gopher://h/x", &uri]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("[NOTICE] Downloading 2 item(s)\n"), "{text}");
+    assert!(text.contains("|ERR |        n/a|gopher://h/x\n"), "{text}");
+    assert!(
+        text.contains("\n(OK):download completed.(ERR):error occurred.\n"),
+        "{text}"
+    );
+
+    let list = format!("no-such\n{uri}\n gid=5\n{uri}\n out=b\n");
+    let list = write(&home, "list", &list);
+    let output = run(&mut home.arioso(), &["-i", list.to_str().unwrap()]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(
+        text.contains("Unrecognized URI or unsupported protocol: no-such\n"),
+        "{text}"
+    );
+    assert!(text.contains("5 is invalid for GID.\n"), "{text}");
+    assert!(text.contains("Downloading 1 item(s)\n"), "{text}");
+    assert!(home.file("b").exists());
+}
+
+#[test]
+fn senseless_command_lines_start_nothing() {
+    let (home, server) = (Home::new(), FileServer::start());
+    let uri = server.page("/a", &bytes(1000, 1));
+    let cases: &[(&[&str], i32, &str)] = &[
+        (
+            &["no-such"],
+            1,
+            "Unrecognized URI or unsupported protocol: no-such",
+        ),
+        (&["-P", "http://h/{a,b"], 1, "is not closed"),
+        (&["-P", "-Z", "http://h/[1-10000000]"], 1, "more than 65536"),
+        (&["--gid=5"], 1, "5 is invalid for GID."),
+        (&["--torrent-file=none"], 28, "There is no file none."),
+        (&["--metalink-file=none"], 28, "There is no file none."),
+        (&["--certificate=none"], 28, "There is no file none."),
+        (&["--rpc-certificate=none"], 28, "There is no file none."),
+        (
+            &["--interface=no-such-0"],
+            1,
+            "no network interface no-such-0",
+        ),
+        (
+            &["--multiple-interface=lo,no-such-0"],
+            1,
+            "no network interface no-such-0",
+        ),
+    ];
+    for (args, code, told) in cases {
+        let output = run(home.arioso().arg(&uri), args);
+        assert_eq!(output.status.code(), Some(*code), "{args:?}");
+        let text = stderr(&output);
+        assert!(text.contains(told), "{args:?}: {text}");
+        assert_eq!(stdout(&output), "", "{args:?}");
+    }
+    assert!(server.requests().is_empty());
+    let empty = write(&home, "empty", "# nothing\n");
+    let output = run(&mut home.arioso(), &["-i", empty.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(stdout(&output), "No files to download.\n");
+}
+
+#[test]
+fn connections_leave_from_where_they_are_told_to() {
+    let (home, server) = (Home::new(), FileServer::start());
+    let uri = server.page("/a", &bytes(1000, 1));
+    for way in [
+        "--interface=lo",
+        "--interface=127.0.0.1",
+        "--interface=localhost",
+        "--multiple-interface=lo,127.0.0.1",
+        "--disable-ipv6=true",
+        "--async-dns=false",
+        "--async-dns-server=127.0.0.1",
+    ] {
+        let output = run(&mut home.arioso(), &["--allow-overwrite=true", way, &uri]);
+        assert_eq!(output.status.code(), Some(0), "{way}: {}", stdout(&output));
+    }
+    let literal = format!("http://[::1]:{}/a", free_port());
+    let output = run(
+        &mut home.arioso(),
+        &["--disable-ipv6=true", "-m1", &literal],
+    );
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(!text.contains("refused"), "it was tried: {text}");
+}
+
+#[test]
+fn one_name_is_not_given_to_several_downloads() {
+    let (home, server) = (Home::new(), FileServer::start());
+    let (one, two) = (server.page("/one", b"1"), server.page("/two", b"2"));
+    run(&mut home.arioso(), &["-Z", "-o", "x", &one, &two]);
+    let list = write(
+        &home,
+        "list",
+        &format!("{one}\n dir=in\n{two}\n dir=in\n out=own\n"),
+    );
+    run(
+        &mut home.arioso(),
+        &["-o", "x", "-i", list.to_str().unwrap()],
+    );
+    for name in ["one", "two", "in/one", "in/own"] {
+        assert!(home.file(name).exists(), "{name}");
+    }
+    assert!(!home.file("x").exists() && !home.file("in/x").exists());
+}
+
+#[test]
+fn bytes_that_are_no_text_are_escaped_in_uris_and_refused_in_paths() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    let (home, server) = (Home::new(), FileServer::start());
+    let uri = server.page("/caf%E9", b"1");
+    let raw = uri.replace("%E9", "");
+    let raw = [raw.as_bytes(), b"\xe9"].concat();
+    let output = run(home.arioso().arg(OsStr::from_bytes(&raw)), &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    let dir = OsStr::from_bytes(b"--dir=caf\xe9");
+    let output = run(home.arioso().arg(dir), &[&uri]);
+    assert_eq!(output.status.code(), Some(28));
+    assert!(stderr(&output).contains("UTF-8"), "{}", stderr(&output));
+}

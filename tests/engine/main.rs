@@ -1,0 +1,3 @@
+//! The engine as an embedder has it: real threads, real transfers, a real state directory.
+
+mod session;

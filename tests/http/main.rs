@@ -1,0 +1,21 @@
+//! The HTTP source against a scripted origin: right bytes or an honest failure.
+
+#[path = "../support/name_server.rs"]
+mod name_server;
+#[path = "../support/origin.rs"]
+mod origin;
+#[path = "../support/program.rs"]
+mod program;
+
+#[path = "../support/tls_front.rs"]
+mod tls_front;
+
+mod bugs;
+mod chain;
+mod faults;
+mod identity;
+mod proxies;
+mod redirects;
+mod rig;
+mod tls;
+mod transfers;

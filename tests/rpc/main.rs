@@ -1,0 +1,18 @@
+//! A real RPC server in this process on a free port, spoken to over raw sockets.
+
+mod auth;
+mod envelope;
+mod files;
+mod history;
+mod http;
+mod load;
+mod methods;
+mod safety;
+mod server;
+mod speed;
+mod tls;
+mod websocket;
+mod xml;
+
+#[path = "../support/origin.rs"]
+mod origin;

@@ -1,0 +1,11 @@
+//! What survives the end of a server: kill it, start it again, look.
+
+#[path = "../support/file_server.rs"]
+mod file_server;
+#[path = "../support/program.rs"]
+mod program;
+#[path = "../support/server.rs"]
+mod server;
+
+mod process;
+mod restart;

@@ -1,0 +1,160 @@
+//! Whole transfers against what happens to files: half-done ones swapped with aria2c, and
+//! files that somebody removes, replaces or cuts while they are being downloaded.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arioso::base::error::ErrorCode;
+use arioso::base::gid::Gid;
+use arioso::base::units::{Rate, Span};
+use arioso::limit::LimitTree;
+use arioso::net::Net;
+use arioso::option::{OptionSet, find};
+use arioso::storage::progress;
+use arioso::transfer::{self, Control, Ended, Live, TransferReport, TransferSpec, World};
+
+use super::origin::{Origin, content};
+use super::{LEN, MIB, aria2c, has_aria2c, stop_after};
+
+/// Runs a download into `dir`; once `sent` bytes have left the origin, `then` gets its file.
+/// True from `then` stops the download.
+fn download(dir: &Path, origin: &Origin, sent: u64, then: impl FnOnce(&Path) -> bool) -> Ended {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (reports, mut inbox) = tokio::sync::mpsc::unbounded_channel();
+    let _inside = runtime.enter();
+    let handle = transfer::spawn(
+        TransferSpec {
+            gid: Gid::new(7).unwrap(),
+            uris: vec![origin.url("a.bin").into()],
+            options: options(dir),
+            live: Live::new(),
+            limit: LimitTree::new(Rate::UNLIMITED, Rate::UNLIMITED)
+                .branch(Rate::UNLIMITED, Rate::UNLIMITED),
+            world: Arc::new(World {
+                net: Net::new(),
+                paths: Default::default(),
+                stats: Default::default(),
+            }),
+            reports,
+        },
+        runtime.handle(),
+    );
+    let patience = Instant::now();
+    while origin.sent() < sent {
+        assert!(patience.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    if then(&dir.join("a.bin")) {
+        handle.send(Control::Stop { force: false });
+    }
+    loop {
+        match inbox.blocking_recv().unwrap().1 {
+            TransferReport::Ended(ended) => return ended,
+            TransferReport::Phase(_) => {}
+        }
+    }
+}
+
+fn options(dir: &Path) -> OptionSet {
+    let mut options = OptionSet::new();
+    let dir = dir.to_str().unwrap();
+    for (name, text) in [
+        ("dir", dir),
+        ("split", "4"),
+        ("max-connection-per-server", "4"),
+        ("min-split-size", "1M"),
+        ("no-netrc", "true"),
+    ] {
+        options.set_text(find(name).unwrap(), text).unwrap();
+    }
+    options
+}
+
+fn is_whole(dir: &Path) {
+    assert!(std::fs::read(dir.join("a.bin")).unwrap() == content(Span::new(0, LEN)));
+    assert!(!progress::control_path(&dir.join("a.bin")).exists());
+}
+
+#[test]
+fn aria2c_finishes_what_we_began() {
+    if !has_aria2c() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let origin = Origin::start(LEN);
+    assert_eq!(
+        download(dir.path(), &origin, 3 * MIB, |_| true),
+        Ended::Stopped
+    );
+    let before = origin.sent();
+    let url = origin.url("a.bin");
+    assert!(aria2c(dir.path(), &[&url]).wait().unwrap().success());
+    is_whole(dir.path());
+    // What both sent twice: sockets' buffers, the first request, blocks begun.
+    assert!(
+        origin.sent() < LEN + 2 * MIB,
+        "{before} + {}",
+        origin.sent() - before
+    );
+}
+
+#[test]
+fn we_finish_what_aria2c_began() {
+    if !has_aria2c() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let origin = Origin::start(LEN);
+    let child = aria2c(dir.path(), &[&origin.url("a.bin")]);
+    stop_after(child, &origin, 3 * MIB);
+    let control = progress::load(&dir.path().join("a.bin")).unwrap().unwrap();
+    let missing = LEN - control.to_ranges().total();
+    let before = origin.sent();
+    assert_eq!(download(dir.path(), &origin, 0, |_| false), Ended::Complete);
+    is_whole(dir.path());
+    let sent = origin.sent() - before;
+    // The first request is open-ended: what socket buffers took in past its lease is lost.
+    assert!(sent < missing + 2 * MIB, "{sent} of {missing}");
+}
+
+/// The download fails with code 17 after `change`, and the next one makes the file whole.
+fn check_tampering(change: impl FnOnce(&Path)) {
+    let dir = tempfile::tempdir().unwrap();
+    let origin = Origin::start(LEN);
+    let ended = download(dir.path(), &origin, 3 * MIB, |path| {
+        change(path);
+        false
+    });
+    let Ended::Failed(failure) = ended else {
+        panic!("{ended:?}");
+    };
+    assert_eq!(failure.code, ErrorCode::FileIo, "{failure}");
+    assert_eq!(download(dir.path(), &origin, 0, |_| false), Ended::Complete);
+    is_whole(dir.path());
+}
+
+#[test]
+fn a_removed_file_is_not_called_complete() {
+    check_tampering(|path| std::fs::remove_file(path).unwrap());
+}
+
+#[test]
+fn a_replaced_file_is_not_called_complete() {
+    check_tampering(|path| {
+        std::fs::write(path.with_extension("new"), b"other").unwrap();
+        std::fs::rename(path.with_extension("new"), path).unwrap();
+    });
+}
+
+#[test]
+fn a_truncated_file_is_not_called_complete() {
+    check_tampering(|path| {
+        let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        file.set_len(MIB / 2).unwrap();
+    });
+}
