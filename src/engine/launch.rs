@@ -8,12 +8,16 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::base::gid::Gid;
 use crate::limit::LimitBranch;
 use crate::option::OptionSet;
-use crate::transfer::{self, Control, Live, TransferHandle, TransferReport, TransferSpec, World};
+use crate::transfer::{
+    self, Control, Job, Live, TransferHandle, TransferReport, TransferSpec, WebSeed, World,
+};
 
 /// What a transfer needs from the engine.
 pub struct Launch {
     pub gid: Gid,
+    pub job: Job,
     pub uris: Vec<Arc<str>>,
+    pub web_seeds: Vec<WebSeed>,
     pub options: OptionSet,
     /// Figures of the earlier run, if there was one.
     pub live: Arc<Live>,
@@ -42,7 +46,9 @@ impl Launcher for DataRuntime {
     fn launch(&mut self, launch: Launch) -> Box<dyn Running> {
         let Launch {
             gid,
+            job,
             uris,
+            web_seeds,
             options,
             live,
             limit,
@@ -51,7 +57,9 @@ impl Launcher for DataRuntime {
         let world = Arc::clone(&self.world);
         let spec = TransferSpec {
             gid,
+            job,
             uris,
+            web_seeds,
             options,
             live,
             limit,

@@ -62,7 +62,7 @@ use crate::limit::{LimitBranch, LimitTree};
 use crate::option::settings::EngineSettings;
 use crate::option::{OptionSet, keys};
 use crate::store::Store;
-use crate::transfer::{Control, Ended, Phase, TransferReport};
+use crate::transfer::{Control, Ended, Job, Phase, TransferReport};
 
 const TICK: Duration = Duration::from_secs(1);
 /// How often the store hears of the progress of active downloads: for a look at the list after a
@@ -154,6 +154,7 @@ impl Core {
     fn on_report(&mut self, gid: Gid, report: TransferReport) {
         let input = match report {
             TransferReport::Phase(phase) => StateInput::Phase(phase),
+            TransferReport::Metadata(_) => return,
             TransferReport::Ended(ended) => {
                 if let Some(run) = self.running.remove(&gid) {
                     self.bury(gid, run);
@@ -337,7 +338,9 @@ impl Core {
             let (down, up) = limits_of(&download.options);
             Launch {
                 gid,
+                job: Job::Uris,
                 uris: download.uris.to_vec(),
+                web_seeds: Vec::new(),
                 options: download.options.clone(),
                 live: download.begin_live(),
                 limit: self.limits.branch(down, up),

@@ -4,6 +4,7 @@
 //! input files, RPC scopes, session files, help and the reference are derived from it.
 
 pub mod argv;
+pub mod bt_settings;
 pub mod choice;
 pub mod conf;
 pub mod load;

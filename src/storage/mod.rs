@@ -7,6 +7,7 @@
 pub mod allocate;
 mod device;
 
+pub mod content;
 pub mod digest;
 pub mod discard;
 mod disk;
@@ -24,6 +25,7 @@ pub mod relocate;
 mod vectored;
 pub mod verify;
 
+pub use content::{Content, ContentFile, PieceHashes};
 pub use disk::Files;
 pub use layout::{Layout, LayoutFile};
 pub use open::{OpenMode, make_parent};

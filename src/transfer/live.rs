@@ -1,15 +1,18 @@
 //! What RPC reads of a running download: counters without locks, the rest behind a short one.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::base::bitfield::Bitfield;
 use crate::base::range_set::RangeSet;
+use crate::bittorrent::handshake::PeerId;
 use crate::limit::Meter;
+use crate::storage::Layout;
 
 use super::uri_pool::UriEntry;
 
@@ -26,6 +29,10 @@ pub struct Live {
     allocated: AtomicU64,
     piece_len: AtomicU64,
     connections: AtomicU32,
+    /// Seeders among the connected peers.
+    seeders: AtomicU32,
+    /// Everything wanted is there: we only give.
+    seeding: AtomicBool,
     detail: Mutex<Detail>,
 }
 
@@ -37,6 +44,9 @@ pub struct Detail {
     pub bitfield: Bitfield,
     pub uris: Vec<UriEntry>,
     pub servers: Vec<ServerEntry>,
+    pub peers: Vec<Arc<PeerEntry>>,
+    /// The files, once they are settled; of one or several.
+    pub layout: Option<Arc<Layout>>,
     /// Download speed; kept here so that it is gone when the transfer is.
     pub down: Option<Arc<Meter>>,
     pub up: Option<Arc<Meter>>,
@@ -44,6 +54,28 @@ pub struct Detail {
     pub written: Option<RangeSet>,
     /// What an earlier process knew; taken by the first transfer of this one.
     pub restored: Option<Restored>,
+}
+
+/// One connected peer, as `getPeers` shows it.
+pub struct PeerEntry {
+    pub id: PeerId,
+    pub address: SocketAddr,
+    /// It dialled us.
+    pub incoming: bool,
+    pub figures: Arc<PeerFigures>,
+}
+
+/// What changes while a peer is connected.
+#[derive(Default)]
+pub struct PeerFigures {
+    /// We give it nothing for now.
+    pub am_choking: AtomicBool,
+    /// It gives us nothing for now.
+    pub peer_choking: AtomicBool,
+    pub seeder: AtomicBool,
+    pub pieces: Mutex<Bitfield>,
+    pub down: Arc<Meter>,
+    pub up: Arc<Meter>,
 }
 
 /// A file at [`Detail::path`] that an earlier process was writing.
@@ -74,6 +106,8 @@ impl Live {
             allocated: AtomicU64::new(NO_VERIFY),
             piece_len: AtomicU64::new(0),
             connections: AtomicU32::new(0),
+            seeders: AtomicU32::new(0),
+            seeding: AtomicBool::new(false),
             detail: Mutex::new(Detail::default()),
         })
     }
@@ -109,6 +143,16 @@ impl Live {
 
     pub fn connections(&self) -> u32 {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Seeders among the connected peers.
+    pub fn seeders(&self) -> u32 {
+        self.seeders.load(Ordering::Relaxed)
+    }
+
+    /// Whether everything wanted of a torrent is there.
+    pub fn is_seeding(&self) -> bool {
+        self.seeding.load(Ordering::Relaxed)
     }
 
     /// Bytes a second now.
@@ -156,5 +200,13 @@ impl Live {
 
     pub fn set_connections(&self, count: u32) {
         self.connections.store(count, Ordering::Relaxed);
+    }
+
+    pub fn set_seeders(&self, count: u32) {
+        self.seeders.store(count, Ordering::Relaxed);
+    }
+
+    pub fn set_seeding(&self, seeding: bool) {
+        self.seeding.store(seeding, Ordering::Relaxed);
     }
 }

@@ -3,6 +3,7 @@
 pub mod claims;
 mod destination;
 mod finish;
+mod job;
 mod keeper;
 pub mod live;
 pub mod pace;
@@ -15,6 +16,7 @@ mod sync_pace;
 mod task;
 pub mod uri_pool;
 
-pub use live::{Detail, Live, Restored, ServerEntry};
+pub use job::{Job, WebSeed};
+pub use live::{Detail, Live, PeerEntry, PeerFigures, Restored, ServerEntry};
 pub use task::{Control, Ended, Phase, TransferHandle, TransferReport, TransferSpec, World, spawn};
 pub use uri_pool::UriEntry;

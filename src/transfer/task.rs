@@ -19,6 +19,7 @@ use crate::base::rng::Rng;
 use crate::base::secret::SafeUrl;
 use crate::base::units::{SourceId, Span};
 use crate::format::control_file::ControlFile;
+use crate::format::metainfo::Metainfo;
 use crate::limit::{LimitBranch, Meter};
 use crate::net::Net;
 use crate::option::OptionSet;
@@ -32,6 +33,7 @@ use crate::storage::progress::Durability;
 use super::claims::PathClaims;
 use super::destination::{Destination, Opened, Told};
 use super::finish;
+use super::job::{Job, WebSeed};
 use super::keeper::ControlKeeper;
 use super::live::{Live, ServerEntry};
 use super::plan::{Action, DiskDone, Outcome, Plan, PlanSettings};
@@ -52,8 +54,11 @@ pub struct World {
 /// Everything one transfer needs to know.
 pub struct TransferSpec {
     pub gid: Gid,
-    /// Mirrors of one file, in order.
+    pub job: Job,
+    /// Mirrors of the only file, in order.
     pub uris: Vec<Arc<str>>,
+    /// Mirrors of the files of a download of several.
+    pub web_seeds: Vec<WebSeed>,
     pub options: OptionSet,
     pub live: Arc<Live>,
     pub limit: LimitBranch,
@@ -82,6 +87,8 @@ pub enum Control {
 #[derive(Debug)]
 pub enum TransferReport {
     Phase(Phase),
+    /// The metadata a magnet link names has come; `Ended` follows.
+    Metadata(Arc<Metainfo>),
     Ended(Ended),
 }
 

@@ -29,6 +29,8 @@ fn download(dir: &Path, origin: &Origin, sent: u64, then: impl FnOnce(&Path) -> 
     let _inside = runtime.enter();
     let handle = transfer::spawn(
         TransferSpec {
+            job: arioso::transfer::Job::Uris,
+            web_seeds: Vec::new(),
             gid: Gid::new(7).unwrap(),
             uris: vec![origin.url("a.bin").into()],
             options: options(dir),
