@@ -1,11 +1,13 @@
-//! Rank 7: one download. [`plan`] decides, [`task`] does.
+//! Rank 7: one download. [`plan`] decides, `task` does.
 
 pub mod claims;
 mod destination;
 mod finish;
+mod handle;
 mod job;
 mod keeper;
 pub mod live;
+mod mirrors;
 pub mod pace;
 pub mod picker;
 pub mod piece_map;
@@ -16,7 +18,10 @@ mod sync_pace;
 mod task;
 pub mod uri_pool;
 
+pub use handle::{
+    Control, Ended, Phase, TransferHandle, TransferReport, TransferSpec, World, spawn,
+};
 pub use job::{Job, WebSeed};
 pub use live::{Detail, Live, PeerEntry, PeerFigures, Restored, ServerEntry};
-pub use task::{Control, Ended, Phase, TransferHandle, TransferReport, TransferSpec, World, spawn};
+
 pub use uri_pool::UriEntry;

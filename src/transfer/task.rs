@@ -1,157 +1,42 @@
 //! Driver of one download: the only `select!`. It carries out what the plan decides and tells
 //! the plan what came of it.
 
-use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use futures_util::FutureExt;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
-use crate::base::error::{ErrorCode, Failure, Retry};
+use crate::base::error::{Failure, Retry};
 use crate::base::gid::Gid;
 use crate::base::range_set::RangeSet;
 use crate::base::rng::Rng;
 use crate::base::secret::SafeUrl;
-use crate::base::units::{SourceId, Span};
+use crate::base::units::SourceId;
 use crate::format::control_file::ControlFile;
-use crate::format::metainfo::Metainfo;
-use crate::limit::{LimitBranch, Meter};
-use crate::net::Net;
+use crate::limit::LimitBranch;
 use crate::option::OptionSet;
 use crate::option::settings::{DiskSettings, HttpSettings, TransferSettings};
 use crate::source::http::HttpShared;
-use crate::source::{self, Facts, Identity, Lease, Link, Opening, Order, Report, Target};
+use crate::source::{Facts, Report, Target};
 use crate::storage::Files;
 use crate::storage::digest::Checksum;
 use crate::storage::progress::Durability;
 
-use super::claims::PathClaims;
 use super::destination::{Destination, Opened, Told};
 use super::finish;
-use super::job::{Job, WebSeed};
+use super::handle::{Control, Ended, Phase, TransferReport, TransferSpec, World};
 use super::keeper::ControlKeeper;
-use super::live::{Live, ServerEntry};
+use super::live::Live;
+use super::mirrors::Mirrors;
 use super::plan::{Action, DiskDone, Outcome, Plan, PlanSettings};
 use super::retry::RetryPolicy;
-use super::stats::ServerStats;
 use super::sync_pace::SyncPace;
 
 /// Reports handled between two looks at everything else.
 const REPORTS_AT_ONCE: usize = 256;
-
-/// What all transfers of a process share.
-pub struct World {
-    pub net: Arc<Net>,
-    pub paths: PathClaims,
-    pub stats: ServerStats,
-}
-
-/// Everything one transfer needs to know.
-pub struct TransferSpec {
-    pub gid: Gid,
-    pub job: Job,
-    /// Mirrors of the only file, in order.
-    pub uris: Vec<Arc<str>>,
-    /// Mirrors of the files of a download of several.
-    pub web_seeds: Vec<WebSeed>,
-    pub options: OptionSet,
-    pub live: Arc<Live>,
-    pub limit: LimitBranch,
-    pub world: Arc<World>,
-    pub reports: UnboundedSender<(Gid, TransferReport)>,
-}
-
-/// What the engine tells a transfer.
-#[derive(Debug)]
-pub enum Control {
-    /// End now, keeping what is there. With `force`, nothing slow is waited for.
-    Stop { force: bool },
-    /// The list of mirrors changed.
-    Uris {
-        remove: Vec<Arc<str>>,
-        add: Vec<Arc<str>>,
-        at: Option<usize>,
-    },
-    /// Options that apply at once changed.
-    Options(OptionSet),
-    /// Bring the control file up to date.
-    Save,
-}
-
-/// What a transfer tells the engine.
-#[derive(Debug)]
-pub enum TransferReport {
-    Phase(Phase),
-    /// The metadata a magnet link names has come; `Ended` follows.
-    Metadata(Arc<Metainfo>),
-    Ended(Ended),
-}
-
-/// What an active download is doing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Phase {
-    Opening,
-    Checking,
-    Allocating,
-    Fetching,
-    Seeding,
-}
-
-/// How a transfer ended; its control file is saved by then.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Ended {
-    Complete,
-    Stopped,
-    Failed(Failure),
-}
-
-/// The engine's end of a running transfer; dropping it stops the transfer.
-pub struct TransferHandle {
-    controls: UnboundedSender<Control>,
-}
-
-impl TransferHandle {
-    pub fn send(&self, control: Control) {
-        // A transfer that has ended has said so itself.
-        let _ = self.controls.send(control);
-    }
-}
-
-/// Starts a transfer on the data runtime.
-pub fn spawn(spec: TransferSpec, runtime: &tokio::runtime::Handle) -> TransferHandle {
-    let (controls, inbox) = mpsc::unbounded_channel();
-    let (gid, reports) = (spec.gid, spec.reports.clone());
-    let paths = spec.world.clone();
-    runtime.spawn(async move {
-        let run = AssertUnwindSafe(Task::new(spec, inbox).run())
-            .catch_unwind()
-            .await;
-        let ended = run.unwrap_or_else(|_| {
-            Ended::Failed(Failure::fatal(
-                ErrorCode::Unknown,
-                "the transfer broke down (a bug in arioso)",
-            ))
-        });
-        paths.paths.release(gid);
-        let _ = reports.send((gid, TransferReport::Ended(ended)));
-    });
-    TransferHandle { controls }
-}
-
-/// A source that runs.
-struct Running {
-    orders: UnboundedSender<Order>,
-    lease_end: Arc<AtomicU64>,
-    handle: JoinHandle<()>,
-    meter: Arc<Meter>,
-    uri: Arc<str>,
-    current_uri: Arc<str>,
-}
 
 /// The open file.
 struct OpenFile {
@@ -160,7 +45,7 @@ struct OpenFile {
     special: bool,
 }
 
-struct Task {
+pub(super) struct Task {
     gid: Gid,
     world: Arc<World>,
     live: Arc<Live>,
@@ -169,11 +54,8 @@ struct Task {
     controls: UnboundedReceiver<Control>,
     settings: Arc<TransferSettings>,
     destination: Arc<Destination>,
-    http: Arc<HttpShared>,
     plan: Plan,
-    sources: HashMap<SourceId, Running>,
-    to_me: UnboundedSender<(SourceId, Report)>,
-    reports: UnboundedReceiver<(SourceId, Report)>,
+    mirrors: Mirrors,
     disk_to_me: UnboundedSender<DiskEvent>,
     disk: UnboundedReceiver<DiskEvent>,
     target: Option<OpenFile>,
@@ -183,7 +65,6 @@ struct Task {
     digest: Option<Checksum>,
     /// Tells a long disk job that nobody waits for it any more.
     give_up: Arc<AtomicBool>,
-    sources_changed: bool,
     forced: bool,
     /// The control file is being replaced.
     saving: Option<JoinHandle<()>>,
@@ -196,9 +77,8 @@ enum DiskEvent {
 }
 
 impl Task {
-    fn new(spec: TransferSpec, controls: UnboundedReceiver<Control>) -> Self {
+    pub(super) fn new(spec: TransferSpec, controls: UnboundedReceiver<Control>) -> Self {
         let settings = Arc::new(TransferSettings::from(&spec.options));
-        let (to_me, reports) = mpsc::unbounded_channel();
         let (disk_to_me, disk) = mpsc::unbounded_channel();
         let (prior, restored) = {
             let mut detail = spec.live.detail();
@@ -229,6 +109,7 @@ impl Task {
             net: spec.world.net.clone(),
             modified_since: destination.local_time(),
         };
+        let mirrors = Mirrors::new(http, spec.limit.clone());
         Self {
             gid: spec.gid,
             world: spec.world,
@@ -238,25 +119,21 @@ impl Task {
             controls,
             settings,
             destination: Arc::new(destination),
-            http: Arc::new(http),
             plan,
-            sources: HashMap::new(),
-            to_me,
-            reports,
+            mirrors,
             disk_to_me,
             disk,
             target: None,
             modified: None,
             digest: None,
             give_up: Arc::default(),
-            sources_changed: true,
             forced: false,
             saving: None,
             sync_pace: Arc::default(),
         }
     }
 
-    async fn run(mut self) -> Ended {
+    pub(super) async fn run(mut self) -> Ended {
         self.tell(Phase::Opening);
         let mut batch = Vec::with_capacity(REPORTS_AT_ONCE);
         let outcome = loop {
@@ -269,7 +146,7 @@ impl Task {
                 biased;
                 control = self.controls.recv() => self.handle_control(control),
                 Some(event) = self.disk.recv() => self.handle_disk(event),
-                _ = self.reports.recv_many(&mut batch, REPORTS_AT_ONCE) => {
+                _ = self.mirrors.reports.recv_many(&mut batch, REPORTS_AT_ONCE) => {
                     for (source, report) in batch.drain(..) {
                         self.handle_report(source, report);
                     }
@@ -298,7 +175,7 @@ impl Task {
                 let now = Instant::now();
                 self.plan
                     .handle_uris(now, &remove, &add, at, &self.world.stats);
-                self.sources_changed = true;
+                self.mirrors.changed = true;
             }
             Some(Control::Options(options)) => {
                 let changed = TransferSettings::from(&options);
@@ -353,10 +230,7 @@ impl Task {
     }
 
     fn note_opened(&mut self, source: SourceId, facts: &Facts) {
-        if let Some(running) = self.sources.get_mut(&source) {
-            running.current_uri = facts.final_uri.as_str().into();
-            self.sources_changed = true;
-        }
+        self.mirrors.moved(source, &facts.final_uri);
         if self.modified.is_none() {
             self.modified = facts.modified;
         }
@@ -371,12 +245,11 @@ impl Task {
     }
 
     fn note_closed(&mut self, now: Instant, source: SourceId, result: &Result<(), Failure>) {
-        let Some(running) = self.sources.remove(&source) else {
+        let Some(running) = self.mirrors.closed(source) else {
             return;
         };
-        self.sources_changed = true;
         match result {
-            Ok(()) => self.record_speed(now, &running),
+            Ok(()) => self.mirrors.record_speed(now, &running, &self.world.stats),
             Err(failure) => {
                 self.world.stats.record_failure(&running.uri);
                 let uri = SafeUrl(&running.uri);
@@ -386,15 +259,6 @@ impl Task {
                     debug!(gid = %self.gid, source = source.0, %uri, code = failure.code.code(), "{failure}");
                 }
             }
-        }
-    }
-
-    fn record_speed(&self, now: Instant, running: &Running) {
-        let speed = running.meter.average(now);
-        if speed > 0 {
-            self.world
-                .stats
-                .record(&running.uri, speed, !self.sources.is_empty());
         }
     }
 
@@ -408,14 +272,21 @@ impl Task {
                     uri,
                     opening,
                     expect,
-                } => self.open(source, uri, opening, expect),
-                Action::Fetch(source, span) => self.fetch(source, span),
-                Action::Shrink(source, end) => {
-                    if let Some(running) = self.sources.get(&source) {
-                        running.lease_end.fetch_min(end, Ordering::AcqRel);
+                } => {
+                    let target = Target {
+                        uri,
+                        opening,
+                        expect,
+                    };
+                    self.mirrors.open(source, target);
+                }
+                Action::Fetch(source, span) => {
+                    if let Some(target) = &self.target {
+                        self.mirrors.fetch(source, span, &target.files);
                     }
                 }
-                Action::Drop(source) => self.drop_source(source),
+                Action::Shrink(source, end) => self.mirrors.shrink(source, end),
+                Action::Drop(source) => self.mirrors.drop_source(source, &self.world.stats),
                 Action::Prepare { facts, discard } => self.prepare(facts, discard),
                 Action::Hash(piece) => self.hash(piece),
                 Action::Save => self.save(),
@@ -424,70 +295,6 @@ impl Task {
             }
         }
         None
-    }
-
-    fn open(
-        &mut self,
-        source: SourceId,
-        uri: Arc<str>,
-        opening: Opening,
-        expect: Option<Identity>,
-    ) {
-        debug!(gid = %self.gid, source = source.0, uri = %SafeUrl(&uri), ?opening, "opening a source");
-        let (orders, inbox) = mpsc::unbounded_channel();
-        let meter = Arc::new(Meter::new());
-        let link = Link {
-            id: source,
-            orders: inbox,
-            reports: self.to_me.clone(),
-            limit: self.limit.leaf(),
-            meter: meter.clone(),
-        };
-        let target = Target {
-            uri: uri.clone(),
-            opening,
-            expect,
-        };
-        let (http, to_me) = (self.http.clone(), self.to_me.clone());
-        let handle = tokio::spawn(async move {
-            let run = AssertUnwindSafe(source::http::run(target, link, http))
-                .catch_unwind()
-                .await;
-            if run.is_err() {
-                let failure =
-                    Failure::fatal(ErrorCode::Unknown, "a source broke down (a bug in arioso)");
-                let _ = to_me.send((source, Report::Closed(Err(failure))));
-            }
-        });
-        let running = Running {
-            orders,
-            lease_end: Arc::default(),
-            handle,
-            meter,
-            current_uri: uri.clone(),
-            uri,
-        };
-        self.sources.insert(source, running);
-        self.sources_changed = true;
-    }
-
-    fn fetch(&mut self, source: SourceId, span: Span) {
-        let (Some(running), Some(target)) = (self.sources.get_mut(&source), &self.target) else {
-            return;
-        };
-        // A fresh end for each lease: an old one may still be read by a write on its way.
-        running.lease_end = Arc::default();
-        let lease = Lease::new(span, running.lease_end.clone(), target.files.clone());
-        // A source that just ended has sent `Closed`, which the plan sees next.
-        let _ = running.orders.send(Order::Fetch(lease));
-    }
-
-    fn drop_source(&mut self, source: SourceId) {
-        if let Some(running) = self.sources.remove(&source) {
-            self.record_speed(Instant::now(), &running);
-            running.handle.abort();
-            self.sources_changed = true;
-        }
     }
 
     fn peek(&self) {
@@ -615,25 +422,15 @@ impl Task {
                 detail.bitfield = have.clone();
             }
         }
-        if std::mem::take(&mut self.sources_changed) {
+        if std::mem::take(&mut self.mirrors.changed) {
             self.publish_sources();
         }
     }
 
     fn publish_sources(&self) {
         let uris = self.plan.pool().entries();
-        let mut ids: Vec<&SourceId> = self.sources.keys().collect();
-        ids.sort_unstable();
-        let servers = ids
-            .into_iter()
-            .filter_map(|id| self.sources.get(id))
-            .map(|running| ServerEntry {
-                uri: running.uri.clone(),
-                current_uri: running.current_uri.clone(),
-                meter: running.meter.clone(),
-            })
-            .collect();
-        self.live.set_connections(self.sources.len() as u32);
+        let servers = self.mirrors.entries();
+        self.live.set_connections(self.mirrors.len() as u32);
         let mut detail = self.live.detail();
         detail.uris = uris;
         detail.servers = servers;
@@ -642,22 +439,12 @@ impl Task {
     /// Ends every source, takes in what they still wrote, and leaves the control file right.
     async fn finish(mut self, outcome: Outcome) -> Ended {
         self.give_up.store(true, Ordering::Release);
-        let mut ends = Vec::new();
-        for (_, running) in self.sources.drain() {
-            running.handle.abort();
-            ends.push(running.handle);
-        }
-        if !self.forced {
-            for end in ends {
-                let _ = end.await;
-            }
-        }
-        while let Ok((source, report)) = self.reports.try_recv() {
+        self.mirrors.end_all(!self.forced).await;
+        while let Ok((source, report)) = self.mirrors.reports.try_recv() {
             if let Report::Wrote(span) = report {
                 self.plan.map_mut().wrote(source, span);
             }
         }
-        self.sources_changed = true;
         self.publish();
         {
             let mut detail = self.live.detail();

@@ -1,0 +1,121 @@
+//! The engine's view of a transfer: what it is given, what it is told, what it says.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+
+use crate::base::error::{ErrorCode, Failure};
+use crate::base::gid::Gid;
+use crate::format::metainfo::Metainfo;
+use crate::limit::LimitBranch;
+use crate::net::Net;
+use crate::option::OptionSet;
+
+use super::claims::PathClaims;
+use super::job::{Job, WebSeed};
+use super::live::Live;
+use super::stats::ServerStats;
+use super::task::Task;
+
+/// What all transfers of a process share.
+pub struct World {
+    pub net: Arc<Net>,
+    pub paths: PathClaims,
+    pub stats: ServerStats,
+}
+
+/// Everything one transfer needs to know.
+pub struct TransferSpec {
+    pub gid: Gid,
+    pub job: Job,
+    /// Mirrors of the only file, in order.
+    pub uris: Vec<Arc<str>>,
+    /// Mirrors of the files of a download of several.
+    pub web_seeds: Vec<WebSeed>,
+    pub options: OptionSet,
+    pub live: Arc<Live>,
+    pub limit: LimitBranch,
+    pub world: Arc<World>,
+    pub reports: UnboundedSender<(Gid, TransferReport)>,
+}
+
+/// What the engine tells a transfer.
+#[derive(Debug)]
+pub enum Control {
+    /// End now, keeping what is there. With `force`, nothing slow is waited for.
+    Stop { force: bool },
+    /// The list of mirrors changed.
+    Uris {
+        remove: Vec<Arc<str>>,
+        add: Vec<Arc<str>>,
+        at: Option<usize>,
+    },
+    /// Options that apply at once changed.
+    Options(OptionSet),
+    /// Bring the control file up to date.
+    Save,
+}
+
+/// What a transfer tells the engine.
+#[derive(Debug)]
+pub enum TransferReport {
+    Phase(Phase),
+    /// The metadata a magnet link names has come; `Ended` follows.
+    Metadata(Arc<Metainfo>),
+    Ended(Ended),
+}
+
+/// What an active download is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    Opening,
+    Checking,
+    Allocating,
+    Fetching,
+    Seeding,
+}
+
+/// How a transfer ended; its control file is saved by then.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ended {
+    Complete,
+    Stopped,
+    Failed(Failure),
+}
+
+/// The engine's end of a running transfer; dropping it stops the transfer.
+pub struct TransferHandle {
+    controls: UnboundedSender<Control>,
+}
+
+impl TransferHandle {
+    pub fn send(&self, control: Control) {
+        // A transfer that has ended has said so itself.
+        let _ = self.controls.send(control);
+    }
+}
+
+/// Starts a transfer on the data runtime.
+pub fn spawn(spec: TransferSpec, runtime: &tokio::runtime::Handle) -> TransferHandle {
+    let (controls, inbox) = mpsc::unbounded_channel();
+    let (gid, reports) = (spec.gid, spec.reports.clone());
+    let world = spec.world.clone();
+    runtime.spawn(async move {
+        let run = AssertUnwindSafe(run(spec, inbox)).catch_unwind().await;
+        let ended = run.unwrap_or_else(|_| {
+            Ended::Failed(Failure::fatal(
+                ErrorCode::Unknown,
+                "the transfer broke down (a bug in arioso)",
+            ))
+        });
+        world.paths.release(gid);
+        let _ = reports.send((gid, TransferReport::Ended(ended)));
+    });
+    TransferHandle { controls }
+}
+
+async fn run(spec: TransferSpec, controls: UnboundedReceiver<Control>) -> Ended {
+    Task::new(spec, controls).run().await
+}
