@@ -8,16 +8,20 @@
 //! * where peers come from: [`tracker`], [`dht`], [`lpd`], [`pex`]
 
 pub mod blame;
+pub mod blocklist;
 pub mod choker;
 pub mod compact;
 pub mod dht;
+pub mod discovery;
 pub mod extension;
 pub mod handshake;
 pub mod lpd;
+pub mod lpd_node;
 pub mod metadata;
 pub mod mse;
 pub mod peer;
 pub mod pex;
+pub mod port_map;
 pub mod swarm;
 pub mod tracker;
 pub mod wire;

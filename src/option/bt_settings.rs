@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::choice::CryptoLevel;
 use super::keys;
 use super::set::OptionSet;
-use super::settings::{ConnectionSettings, ProxySettings};
+use super::settings::HttpSettings;
 use super::typed::PieceEnds;
 use crate::base::units::Rate;
 
@@ -59,8 +59,9 @@ pub struct TrackerSettings {
     pub timeout: Duration,
     /// The address to tell in place of the one they see.
     pub external_ip: Option<String>,
-    pub proxy: ProxySettings,
-    pub connection: ConnectionSettings,
+    /// How those of HTTP are reached; of it also count the proxies, the name servers and the
+    /// interface, for all trackers.
+    pub http: HttpSettings,
 }
 
 /// What all torrents of the process share.
@@ -124,8 +125,7 @@ impl From<&OptionSet> for TrackerSettings {
             connect_timeout: seconds(keys::BT_TRACKER_CONNECT_TIMEOUT),
             timeout: seconds(keys::BT_TRACKER_TIMEOUT),
             external_ip: text(set.get(keys::BT_EXTERNAL_IP)),
-            proxy: ProxySettings::from(set),
-            connection: ConnectionSettings::from(set),
+            http: HttpSettings::from(set),
         }
     }
 }

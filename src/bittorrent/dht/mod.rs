@@ -1,9 +1,11 @@
-//! Pure: the distributed hash table (BEP 5, over IPv6 BEP 32): messages, the table of known nodes,
-//! lookups, tokens and the file that keeps nodes between sessions. One of each for IPv4 and IPv6.
+//! The distributed hash table (BEP 5, over IPv6 BEP 32): messages, the table of known nodes,
+//! lookups, tokens and the file that keeps nodes between sessions, all pure. One of each for IPv4
+//! and IPv6; [`node`] has their sockets.
 
 pub mod file;
 pub mod lookup;
 pub mod message;
+pub mod node;
 pub mod table;
 pub mod token;
 

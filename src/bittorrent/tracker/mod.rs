@@ -1,9 +1,10 @@
-//! Pure: trackers (BEP 3): what is told and answered, in the forms of HTTP ([`http`]) and UDP
-//! ([`udp`]), and which of them to ask when ([`tiers`]).
+//! Trackers (BEP 3): what is told and answered, in the forms of HTTP ([`http`]) and UDP ([`udp`]),
+//! and which of them to ask when ([`tiers`]), all pure; [`udp_socket`] has the sockets.
 
 pub mod http;
 pub mod tiers;
 pub mod udp;
+pub mod udp_socket;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
