@@ -39,11 +39,15 @@ impl Interface {
 }
 
 fn exists(name: &str) -> bool {
-    let Ok(name) = CString::new(name) else {
-        return false;
-    };
+    index_of(name).is_some()
+}
+
+/// The number by which the system knows an interface (the zone of a link-local address).
+pub fn index_of(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
     // SAFETY: the name ends with a zero and outlives the call.
-    unsafe { libc::if_nametoindex(name.as_ptr()) != 0 }
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    (index != 0).then_some(index)
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 
 mod client;
 mod cookie_store;
+pub mod dial;
 mod dns;
 mod interface;
 mod logins;
 mod proxy;
 mod tls;
+mod tunnel;
 
 pub use client::Net;
 pub use cookie_store::CookieStore;
