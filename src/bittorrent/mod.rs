@@ -7,6 +7,7 @@
 //!   [`blame`] (who spoilt a piece)
 //! * where peers come from: [`tracker`], [`dht`], [`lpd`], [`pex`]
 
+pub mod assembler;
 pub mod blame;
 pub mod blocklist;
 pub mod choker;

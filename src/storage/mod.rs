@@ -8,6 +8,7 @@ pub mod allocate;
 mod device;
 
 pub mod content;
+mod content_layout;
 pub mod digest;
 pub mod discard;
 mod disk;
@@ -26,6 +27,7 @@ mod vectored;
 pub mod verify;
 
 pub use content::{Content, ContentFile, PieceHashes};
+pub use content_layout::root_of;
 pub use disk::Files;
 pub use layout::{Layout, LayoutFile};
 pub use open::{OpenMode, make_parent};
