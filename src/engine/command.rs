@@ -18,10 +18,10 @@ impl Core {
     pub(super) fn apply(&mut self, command: Command) {
         match command {
             Command::Add {
-                spec,
+                specs,
                 position,
                 reply,
-            } => answer(reply, self.add(*spec, position)),
+            } => answer(reply, self.add(specs, position)),
             Command::Control { gid, verb, reply } => answer(reply, self.control(gid, verb)),
             Command::ControlAll { verb, reply } => {
                 let bulk = Bulk::control(&self.registry.lock(), verb, reply);
@@ -67,11 +67,25 @@ impl Core {
         }
     }
 
-    fn add(
+    /// Adds downloads, one after the other, up to one whose GID is taken.
+    pub(super) fn add(
+        &mut self,
+        specs: Vec<DownloadSpec>,
+        position: Option<usize>,
+    ) -> Result<Vec<Gid>, RequestError> {
+        let mut gids = Vec::with_capacity(specs.len());
+        for (nth, spec) in specs.into_iter().enumerate() {
+            let position = position.map(|position| position.saturating_add(nth));
+            gids.push(self.add_one(spec, position)?);
+        }
+        Ok(gids)
+    }
+
+    fn add_one(
         &mut self,
         spec: DownloadSpec,
         position: Option<usize>,
-    ) -> Result<Vec<Gid>, RequestError> {
+    ) -> Result<Gid, RequestError> {
         let mut registry = self.registry.lock();
         // A transfer may still be stopping under a GID that the registry has forgotten.
         let taken = |gid: Gid| registry.contains(gid) || self.running.contains_key(&gid);
@@ -85,9 +99,10 @@ impl Core {
                 }
             },
         };
-        let download = Download::new(gid, spec.uris, spec.options, spec.paused);
+        let mut download = Download::new(gid, spec.uris, spec.options, spec.paused);
+        download.brief = spec.brief;
         registry.add(download, position);
-        Ok(vec![gid])
+        Ok(gid)
     }
 
     pub(super) fn control(&mut self, gid: Gid, verb: Verb) -> Result<(), RequestError> {
@@ -134,6 +149,7 @@ impl Core {
         self.send(
             gid,
             Control::Uris {
+                file: change.file_index - 1,
                 remove,
                 add,
                 at: change.at,

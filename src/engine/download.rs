@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use super::brief::Brief;
 use super::event::Subject;
 use super::state::{DownloadState, ListKind};
 use crate::base::error::{ErrorCode, Failure};
@@ -22,6 +23,8 @@ pub struct Download {
     /// From the first start on; outlives the transfer.
     pub(super) live: Option<Arc<Live>>,
     pub(super) rare: Option<Box<Rare>>,
+    /// Of torrents, Metalinks and magnet links.
+    pub(super) brief: Option<Box<Brief>>,
     /// Place within its list, for the store: smaller comes first.
     pub(super) order: i64,
     /// Changed since the store was told.
@@ -107,6 +110,7 @@ impl Download {
             options,
             live: None,
             rare: None,
+            brief: None,
             order: 0,
             changed: false,
             stopped_at: None,
@@ -134,6 +138,11 @@ impl Download {
     /// Whether it is shown among the results.
     pub fn is_stopped(&self) -> bool {
         self.state.list() == ListKind::Stopped
+    }
+
+    /// What it is made of, if it is more than mirrors of one file.
+    pub fn brief(&self) -> Option<&Brief> {
+        self.brief.as_deref()
     }
 
     pub fn options(&self) -> &OptionSet {

@@ -38,7 +38,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, RequestError>>;
 /// What the engine can be told.
 pub(super) enum Command {
     Add {
-        spec: Box<DownloadSpec>,
+        specs: Vec<DownloadSpec>,
         position: Option<usize>,
         reply: Reply<Vec<Gid>>,
     },
@@ -125,9 +125,9 @@ impl EngineHandle {
         position: Option<usize>,
     ) -> Result<Vec<Gid>, RequestError> {
         let base = self.read(|registry| Arc::clone(registry.global()));
-        let spec = Box::new(intake::accept(request, &base)?);
+        let specs = intake::accept(request, &base)?;
         self.ask(|reply| Command::Add {
-            spec,
+            specs,
             position,
             reply,
         })

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::brief::Brief;
 use super::request::{AddRequest, RequestError, Source};
 use crate::base::gid::Gid;
 use crate::format::expand::{EXPANSIONS_MAX, ExpandError, expand};
@@ -16,6 +17,8 @@ pub struct DownloadSpec {
     /// The GID the user wants.
     pub gid: Option<Gid>,
     pub uris: Box<[Arc<str>]>,
+    /// Of what is more than mirrors of one file.
+    pub brief: Option<Box<Brief>>,
     pub options: OptionSet,
     pub paused: bool,
 }
@@ -24,14 +27,33 @@ pub struct DownloadSpec {
 ///
 /// # Errors
 /// Options are checked first, as aria2 does: a bad value, then nothing usable to download.
-pub fn accept(request: AddRequest, base: &Arc<OptionSet>) -> Result<DownloadSpec, RequestError> {
-    let Source::Uris(uris) = request.source;
+pub fn accept(
+    request: AddRequest,
+    base: &Arc<OptionSet>,
+) -> Result<Vec<DownloadSpec>, RequestError> {
+    let AddRequest { source, options } = request;
+    match source {
+        Source::Uris(uris) => accept_uris(&uris, &options, base),
+        Source::Torrent(_) => Err(RequestError::BadFile(
+            "BitTorrent downloads are not supported by this version.".to_owned(),
+        )),
+        Source::Metalink(_) => Err(RequestError::BadFile(
+            "Metalink downloads are not supported by this version.".to_owned(),
+        )),
+    }
+}
+
+fn accept_uris(
+    uris: &[String],
+    options: &[(OptionId, String)],
+    base: &Arc<OptionSet>,
+) -> Result<Vec<DownloadSpec>, RequestError> {
     if uris.is_empty() {
         return Err(RequestError::NoUriGiven);
     }
-    let given = Given::read(&request.options, base)?;
+    let given = Given::read(options, base)?;
     let uris = if given.options.get(PARAMETERIZED_URI) {
-        expanded(&uris)?
+        &expanded(uris)?
     } else {
         uris
     };
@@ -43,12 +65,13 @@ pub fn accept(request: AddRequest, base: &Arc<OptionSet>) -> Result<DownloadSpec
         None => None,
         Some(text) => Some(text.parse().map_err(|_| RequestError::NoUsableUri)?),
     };
-    Ok(DownloadSpec {
+    Ok(vec![DownloadSpec {
         gid,
         uris,
+        brief: None,
         options: given.options,
         paused: given.paused,
-    })
+    }])
 }
 
 /// Every URI that parameterised ones stand for, within one cap for them all.
@@ -131,8 +154,8 @@ mod tests {
                 .filter_map(|(name, text)| Some((find(name)?, (*text).to_owned())))
                 .collect(),
         };
-        let spec = accept(request, &Arc::new(OptionSet::new()))?;
-        Ok(spec.uris.iter().map(|uri| uri.to_string()).collect())
+        let specs = accept(request, &Arc::new(OptionSet::new()))?;
+        Ok(specs[0].uris.iter().map(|uri| uri.to_string()).collect())
     }
 
     #[test]

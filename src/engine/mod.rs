@@ -9,6 +9,7 @@
 //! stands at the front of the queue, after `remove` it is a result reading `removed`, although its
 //! transfer still closes its files. The event comes when that is done. The slot is free at once.
 
+mod brief;
 mod bulk;
 mod change;
 mod command;
@@ -39,6 +40,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
 
+pub use brief::{Brief, Line, Payload, PayloadKind};
 pub use download::{Download, FileView, Footprint};
 pub use embed::{Engine, EngineConfig};
 pub use event::{Event, EventKind, Subject};
@@ -47,7 +49,7 @@ pub use intake::usable_uri;
 pub use launch::{DataRuntime, Launch, Launcher, Running};
 pub use queue::How;
 pub use registry::{Counts, Downloads, Registry};
-pub use request::{AddRequest, RequestError, Source};
+pub use request::{AddRequest, RequestError, Source, Upload};
 pub use snapshot::Snapshot;
 pub use state::{DownloadState, ListKind, Outcome, Then};
 
@@ -336,11 +338,12 @@ impl Core {
         }
         let launch = self.registry.lock().edit(gid, |download| {
             let (down, up) = limits_of(&download.options);
+            let brief = download.brief();
             Launch {
                 gid,
-                job: Job::Uris,
+                job: brief.map_or(Job::Uris, |brief| brief.job.clone()),
                 uris: download.uris.to_vec(),
-                web_seeds: Vec::new(),
+                web_seeds: brief.map_or_else(Vec::new, |brief| brief.web_seeds.clone()),
                 options: download.options.clone(),
                 live: download.begin_live(),
                 limit: self.limits.branch(down, up),

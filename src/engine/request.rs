@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use bytes::Bytes;
+
 use crate::base::gid::Gid;
 use crate::format::expand::ExpandError;
 use crate::option::{OptionError, OptionId};
@@ -20,6 +22,20 @@ pub struct AddRequest {
 pub enum Source {
     /// Mirrors of one file.
     Uris(Vec<String>),
+    /// A torrent file, and what it brings beside it.
+    Torrent(Upload),
+    /// A Metalink, which may stand for several downloads.
+    Metalink(Upload),
+}
+
+/// The content of a torrent or Metalink.
+#[derive(Clone, Debug, Default)]
+pub struct Upload {
+    pub file: Bytes,
+    /// Web seeds besides those of the torrent.
+    pub uris: Vec<String>,
+    /// Where the file lies, for session files; `None` if it does not.
+    pub path: Option<String>,
 }
 
 impl AddRequest {
@@ -27,6 +43,18 @@ impl AddRequest {
     pub fn uris<S: Into<String>>(uris: impl IntoIterator<Item = S>) -> Self {
         Self {
             source: Source::Uris(uris.into_iter().map(Into::into).collect()),
+            options: Vec::new(),
+        }
+    }
+
+    /// A torrent file.
+    pub fn torrent(file: impl Into<Bytes>) -> Self {
+        let file = file.into();
+        Self {
+            source: Source::Torrent(Upload {
+                file,
+                ..Upload::default()
+            }),
             options: Vec::new(),
         }
     }
@@ -68,6 +96,8 @@ pub enum RequestError {
     BadExpansion(ExpandError),
     /// Nothing was given at all.
     NoUriGiven,
+    /// The file that was given is no torrent or Metalink we could use; why.
+    BadFile(String),
     /// Nothing usable was given, or a GID that cannot be had.
     NoUsableUri,
     /// `save-session` is not set.
@@ -99,6 +129,7 @@ impl fmt::Display for RequestError {
             Self::NoUris(gid) => write!(f, "No URI data is available for GID#{gid}"),
             Self::BadOption(error) => f.write_str(&error.rpc_text()),
             Self::BadExpansion(error) => write!(f, "Bad URI: {error}."),
+            Self::BadFile(why) => f.write_str(why),
             Self::NoUriGiven => f.write_str("URI is not provided."),
             Self::NoUsableUri => f.write_str("No URI to download."),
             Self::NoSessionFile => f.write_str("Filename is not given."),

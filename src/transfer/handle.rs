@@ -46,8 +46,10 @@ pub struct TransferSpec {
 pub enum Control {
     /// End now, keeping what is there. With `force`, nothing slow is waited for.
     Stop { force: bool },
-    /// The list of mirrors changed.
+    /// The list of mirrors of a file changed.
     Uris {
+        /// Index into the files of the download, from 0.
+        file: usize,
         remove: Vec<Arc<str>>,
         add: Vec<Arc<str>>,
         at: Option<usize>,

@@ -171,7 +171,12 @@ impl Task {
                 self.forced = force;
                 self.plan.handle_stop();
             }
-            Some(Control::Uris { remove, add, at }) => {
+            Some(Control::Uris {
+                file: _,
+                remove,
+                add,
+                at,
+            }) => {
                 let now = Instant::now();
                 self.plan
                     .handle_uris(now, &remove, &add, at, &self.world.stats);

@@ -1,0 +1,71 @@
+//! Pure: what a download that is more than mirrors of one file brings along.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::base::gid::Gid;
+use crate::format::info_hash::InfoHash;
+use crate::format::metainfo::Metainfo;
+use crate::storage::Content;
+use crate::transfer::{Job, WebSeed};
+
+/// What is to be fetched, and how a later process learns of it.
+#[derive(Clone, Debug, Default)]
+pub struct Brief {
+    pub job: Job,
+    /// Mirrors of the files of a download of several; those of a single file are its URIs.
+    pub web_seeds: Vec<WebSeed>,
+    /// What a session file says; `None`: it cannot say anything.
+    pub line: Option<Line>,
+    /// The file it was made from, which the store keeps.
+    pub payload: Option<Payload>,
+}
+
+/// A line of a session file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Line {
+    /// Path of a torrent or Metalink, or the URI that led to it.
+    pub text: Arc<str>,
+    /// The GID it has there, if not the download's own: that of the parent.
+    pub gid: Option<Gid>,
+}
+
+/// An uploaded or fetched torrent or Metalink.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Payload {
+    pub kind: PayloadKind,
+    pub bytes: Bytes,
+    /// Which of the downloads of the file this one is, from 0.
+    pub entry: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PayloadKind {
+    Torrent,
+    Metalink,
+}
+
+impl Brief {
+    /// The content, if it is known.
+    pub fn content(&self) -> Option<&Arc<Content>> {
+        match &self.job {
+            Job::Known(content) => Some(content),
+            Job::Uris | Job::Magnet(_) => None,
+        }
+    }
+
+    /// The torrent, if it is one and known.
+    pub fn metainfo(&self) -> Option<&Arc<Metainfo>> {
+        self.content()?.torrent.as_ref()
+    }
+
+    /// The torrent's name, known or not.
+    pub fn info_hash(&self) -> Option<InfoHash> {
+        match &self.job {
+            Job::Uris => None,
+            Job::Magnet(magnet) => Some(magnet.info_hash),
+            Job::Known(content) => Some(content.torrent.as_ref()?.info.hash),
+        }
+    }
+}
