@@ -41,6 +41,9 @@ pub struct Target {
     pub opening: Opening,
     /// What an earlier source found; a response that contradicts it is refused.
     pub expect: Option<Identity>,
+    /// First byte of the resource in the download: not 0 for one file of several. Sources need not
+    /// look at it: leases and reports count from the resource's own first byte.
+    pub base: u64,
 }
 
 /// What a source learnt about its resource.
@@ -64,10 +67,14 @@ pub struct Facts {
     pub not_modified: bool,
 }
 
-/// A span that one source alone may fill. The end can shrink under it (work stealing).
+/// A span that one source alone may fill. The end can shrink under it (work stealing). A source
+/// counts from the first byte of its resource, wherever that lies in the download.
 pub struct Lease {
     pub start: u64,
+    /// In the download.
     end: Arc<AtomicU64>,
+    /// First byte of the resource in the download.
+    base: u64,
     files: Arc<Files>,
 }
 
@@ -84,13 +91,23 @@ impl Lease {
         Self {
             start: span.start,
             end,
+            base: 0,
             files,
+        }
+    }
+
+    /// The resource begins at this byte of the download.
+    pub fn with_base(self, base: u64) -> Self {
+        Self {
+            start: self.start.saturating_sub(base),
+            base,
+            ..self
         }
     }
 
     /// The end as it is now; `u64::MAX` where the length is not known.
     pub fn end(&self) -> u64 {
-        self.end.load(Ordering::Acquire)
+        self.end.load(Ordering::Acquire).saturating_sub(self.base)
     }
 
     /// Waits while the queue of a slow disk is full; at once otherwise. To be awaited before
@@ -99,7 +116,7 @@ impl Lease {
         self.files.ready().await;
     }
 
-    /// Writes what of `data` lies inside the lease, at byte `at` of the download.
+    /// Writes what of `data` lies inside the lease, at byte `at` of the resource.
     ///
     /// # Errors
     /// The failure of the disk.
@@ -116,7 +133,7 @@ impl Lease {
                 next += taken as u64;
             }
         }
-        self.files.write_at(at, &mut slices)?;
+        self.files.write_at(self.base + at, &mut slices)?;
         Ok(Written {
             span: Span::new(at, next),
             room: next < self.end(),

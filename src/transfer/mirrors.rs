@@ -26,6 +26,8 @@ use super::stats::ServerStats;
 pub struct Running {
     orders: UnboundedSender<Order>,
     lease_end: Arc<AtomicU64>,
+    /// First byte of its resource in the download.
+    base: u64,
     handle: JoinHandle<()>,
     meter: Arc<Meter>,
     pub uri: Arc<str>,
@@ -61,7 +63,7 @@ impl Mirrors {
     }
 
     pub fn open(&mut self, source: SourceId, target: Target) {
-        let (uri, opening) = (target.uri.clone(), target.opening);
+        let (uri, opening, base) = (target.uri.clone(), target.opening, target.base);
         debug!(gid = %self.http.gid, source = source.0, uri = %SafeUrl(&uri), ?opening, "opening a source");
         let (orders, inbox) = mpsc::unbounded_channel();
         let meter = Arc::new(Meter::new());
@@ -86,6 +88,7 @@ impl Mirrors {
         let running = Running {
             orders,
             lease_end: Arc::default(),
+            base,
             handle,
             meter,
             current_uri: uri.clone(),
@@ -102,7 +105,8 @@ impl Mirrors {
         };
         // A fresh end for each lease: an old one may still be read by a write on its way.
         running.lease_end = Arc::default();
-        let lease = Lease::new(span, running.lease_end.clone(), files.clone());
+        let lease =
+            Lease::new(span, running.lease_end.clone(), files.clone()).with_base(running.base);
         // A source that just ended has sent `Closed`, which the plan sees next.
         let _ = running.orders.send(Order::Fetch(lease));
     }

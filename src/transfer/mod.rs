@@ -1,6 +1,7 @@
 //! Rank 7: one download. [`plan`] decides, `task` does.
 
 pub mod claims;
+pub mod crowd;
 mod destination;
 mod finish;
 mod handle;

@@ -1,7 +1,10 @@
 //! Pure: the brain of one download. Reports of sources and of the disk go in, actions come out.
 //!
 //! It opens one source to learn what the resource is, has the disk prepared, and then keeps up to
-//! `split` sources filling the piece map until nothing is missing.
+//! `split` sources filling the piece map until nothing is missing. Where a torrent or a Metalink
+//! says what there is ([`Plan::known`]), the disk is prepared first.
+
+mod content;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -17,8 +20,9 @@ use super::pace::Pace;
 use super::picker::Ask;
 use super::piece_map::{PieceMap, Verdict};
 use super::retry::{NextTry, RetryPolicy};
-use super::uri_pool::{HostSpeeds, MirrorId, UriPool};
+use super::uri_pool::{HostSpeeds, Mirror, MirrorId, UriPool};
 use crate::option::value::{PieceSelector, UriSelector};
+pub use content::Known;
 
 /// How often slow and stalled leases are looked for.
 const TICK: Duration = Duration::from_millis(500);
@@ -55,6 +59,9 @@ pub struct PlanSettings {
     pub save_gap_max: Option<Duration>,
     /// Pieces have hashes.
     pub hashed: bool,
+    /// Peers may bring pieces: a download without mirrors is not lost, and one that is complete
+    /// stays to give until [`Plan::handle_seeding_over`].
+    pub swarm: bool,
     /// Of a file that is found finished.
     pub piece_len: u64,
 }
@@ -108,6 +115,8 @@ pub enum Action {
         uri: Arc<str>,
         opening: Opening,
         expect: Option<Identity>,
+        /// First byte of the resource in the download.
+        base: u64,
     },
     Fetch(SourceId, Span),
     /// The source's lease ends earlier now.
@@ -119,10 +128,20 @@ pub enum Action {
         facts: Facts,
         discard: bool,
     },
+    /// Hash a piece that mirrors filled, by reading it back; [`DiskDone::Hashed`] answers.
     Hash(PieceIdx),
+    /// This mirror alone wrote a piece that failed its hash check: warn of it. The piece is
+    /// missing again.
+    BadPiece {
+        piece: PieceIdx,
+        uri: Arc<str>,
+        /// It is not used any more.
+        banned: bool,
+    },
     /// Replace the control file.
     Save,
-    /// Flush, verify, date and name the finished file.
+    /// Flush, verify, date and name the finished file. With a swarm the plan then waits to be told
+    /// [`Plan::handle_seeding_over`]; a selection that grows makes it fetch, and complete, again.
     Complete,
     /// Drop every source, save what is left to save, and report.
     End(Outcome),
@@ -135,6 +154,8 @@ enum Stage {
     Preparing,
     Fetching,
     Completing,
+    /// All is there, and peers are given of it.
+    Seeding,
     Ended,
 }
 
@@ -629,6 +650,7 @@ impl Plan {
             uri,
             opening,
             expect,
+            base: 0,
         });
         Some(source)
     }

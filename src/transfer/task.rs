@@ -277,11 +277,13 @@ impl Task {
                     uri,
                     opening,
                     expect,
+                    base,
                 } => {
                     let target = Target {
                         uri,
                         opening,
                         expect,
+                        base,
                     };
                     self.mirrors.open(source, target);
                 }
@@ -294,6 +296,15 @@ impl Task {
                 Action::Drop(source) => self.mirrors.drop_source(source, &self.world.stats),
                 Action::Prepare { facts, discard } => self.prepare(facts, discard),
                 Action::Hash(piece) => self.hash(piece),
+                Action::BadPiece { piece, uri, banned } => {
+                    let uri = SafeUrl(&uri);
+                    let then = if banned {
+                        "it is not used any more"
+                    } else {
+                        "it gets another chance"
+                    };
+                    warn!(gid = %self.gid, "piece {} from {uri} failed its hash check; {then}", piece.0);
+                }
                 Action::Save => self.save(),
                 Action::Complete => self.complete(),
                 Action::End(outcome) => return Some(outcome),
@@ -447,7 +458,7 @@ impl Task {
         self.mirrors.end_all(!self.forced).await;
         while let Ok((source, report)) = self.mirrors.reports.try_recv() {
             if let Report::Wrote(span) = report {
-                self.plan.map_mut().wrote(source, span);
+                self.plan.handle_last_write(source, span);
             }
         }
         self.publish();
@@ -526,6 +537,7 @@ fn plan_settings(settings: &TransferSettings, options: &OptionSet) -> PlanSettin
         use_head: HttpSettings::from(options).use_head,
         save_gap_max: settings.save_interval,
         hashed: false,
+        swarm: false,
         piece_len: settings.piece_len,
     }
 }

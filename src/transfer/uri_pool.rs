@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::error::Failure;
 use crate::base::rng::Rng;
-use crate::base::units::SourceId;
+use crate::base::units::{SourceId, Span};
 use crate::option::value::UriSelector;
 
 use super::retry::{NextTry, RetryPolicy, Tries};
@@ -28,12 +28,20 @@ pub struct UriEntry {
     pub used: bool,
 }
 
+/// Where a download, or one file of it, can be had.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mirror {
+    pub uri: Arc<str>,
+    /// The part of the download it has: one file of several; `None`: all of it.
+    pub part: Option<Span>,
+}
+
 /// Index of a mirror in its pool; stays valid when others are removed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct MirrorId(u32);
 
 #[derive(Debug)]
-struct Mirror {
+struct Held {
     id: MirrorId,
     uri: Arc<str>,
     host: Arc<str>,
@@ -53,7 +61,7 @@ struct Mirror {
 /// The mirrors of one download.
 #[derive(Debug)]
 pub struct UriPool {
-    mirrors: Vec<Mirror>,
+    mirrors: Vec<Held>,
     next_id: u32,
     selector: UriSelector,
     per_host_max: usize,
@@ -80,7 +88,7 @@ impl UriPool {
     pub fn insert(&mut self, at: usize, uri: Arc<str>) {
         let id = MirrorId(self.next_id);
         self.next_id += 1;
-        let mirror = Mirror {
+        let mirror = Held {
             id,
             host: host_of(&uri).into(),
             uri,
@@ -120,13 +128,13 @@ impl UriPool {
         speeds: &dyn HostSpeeds,
         rng: &mut Rng,
     ) -> Option<MirrorId> {
-        let mut free: Vec<&Mirror> = self
+        let mut free: Vec<&Held> = self
             .mirrors
             .iter()
             .filter(|mirror| (from_start || !mirror.whole_only) && self.can_dial(mirror, now))
             .collect();
         // A mirror that is not in use yet goes before a second connection to one that is.
-        let idle_first = |mirror: &&Mirror| mirror.connections.len();
+        let idle_first = |mirror: &&Held| mirror.connections.len();
         match self.selector {
             UriSelector::InOrder => free.sort_by_key(idle_first),
             UriSelector::Feedback => free.sort_by_key(|mirror| {
@@ -170,7 +178,7 @@ impl UriPool {
         free.first().map(|mirror| mirror.id)
     }
 
-    fn can_dial(&self, mirror: &Mirror, now: Instant) -> bool {
+    fn can_dial(&self, mirror: &Held, now: Instant) -> bool {
         if mirror.dead || mirror.not_before.is_some_and(|at| at > now) {
             return false;
         }
@@ -357,7 +365,7 @@ impl UriPool {
         used.chain(waiting).collect()
     }
 
-    fn find(&mut self, id: MirrorId) -> Option<&mut Mirror> {
+    fn find(&mut self, id: MirrorId) -> Option<&mut Held> {
         self.mirrors.iter_mut().find(|mirror| mirror.id == id)
     }
 }

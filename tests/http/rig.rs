@@ -77,6 +77,7 @@ impl Setup {
             meter: Arc::new(Meter::new()),
         };
         let target = Target {
+            base: 0,
             uri: uri.into(),
             opening,
             expect: self.expect,

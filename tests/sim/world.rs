@@ -185,6 +185,7 @@ impl World {
                 use_head: false,
                 save_gap_max: Some(Duration::from_secs(60)),
                 hashed: false,
+                swarm: false,
                 piece_len: 1 << 20,
             },
             hashed: false,
@@ -440,6 +441,7 @@ impl World {
                     lease.end = lease.end.min(end);
                 }
             }
+            Action::BadPiece { .. } => {}
             Action::Drop(source) => {
                 self.connections.remove(&source);
             }
