@@ -108,13 +108,10 @@ pub struct Greeting {
 
 /// How a connection begins.
 pub enum Way {
-    /// Dial, by uTP or TCP; `plain`: without encryption, which failed before.
-    Dial {
-        address: SocketAddr,
-        plain: bool,
-        utp: bool,
-    },
+    /// Dial: by TCP, and by uTP where that fails. `plain`: without encryption, which failed before
+    /// (where encryption is required it is used all the same). A first failure of the encrypted
+    /// handshake is followed by a plain one at once, without a report.
+    Dial { address: SocketAddr, plain: bool },
     /// It has dialled us and said which torrent it means.
     Accepted(Box<super::listen::Inbound>),
 }
-

@@ -16,6 +16,7 @@ use self::keys::{Exchange, KEY_LEN, hash};
 use super::handshake::PROTOCOL;
 use crate::base::rng::Rng;
 use crate::format::info_hash::InfoHash;
+use crate::option::bt_settings::BtSettings;
 use crate::option::value::CryptoLevel;
 
 /// Longest padding of any kind.
@@ -42,6 +43,14 @@ impl CryptoPolicy {
             required: require || force,
             level_min: if force { CryptoLevel::Arc4 } else { level_min },
         }
+    }
+
+    pub fn of(settings: &BtSettings) -> Self {
+        Self::new(
+            settings.require_crypto,
+            settings.crypto_level_min,
+            settings.force_encryption,
+        )
     }
 
     fn methods(self) -> u32 {
@@ -312,13 +321,21 @@ impl Initiator {
 /// The side that was dialled.
 #[derive(Debug)]
 pub struct Responder {
-    policy: CryptoPolicy,
     exchange: Exchange,
     pads: [Vec<u8>; 2],
     output: Vec<u8>,
     secret: [u8; KEY_LEN],
-    found: Option<(InfoHash, (Rc4, Rc4))>,
+    found: Option<Meant>,
     step: ResponderStep,
+}
+
+/// The torrent the other side means, how it is to be talked of, and both directions' ciphers.
+#[derive(Debug)]
+struct Meant {
+    info_hash: InfoHash,
+    policy: CryptoPolicy,
+    encrypt: Rc4,
+    decrypt: Rc4,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -346,9 +363,8 @@ fn torrent_mark(secret: &[u8; KEY_LEN], torrent_key: &[u8; 20]) -> [u8; 20] {
 
 impl Responder {
     /// `private` comes from the operating system, the padding from `rng`.
-    pub fn new(policy: CryptoPolicy, private: [u8; 20], rng: &mut Rng) -> Self {
+    pub fn new(private: [u8; 20], rng: &mut Rng) -> Self {
         Self {
-            policy,
             exchange: Exchange::new(private),
             pads: [padding(rng), padding(rng)],
             output: Vec::new(),
@@ -364,7 +380,7 @@ impl Responder {
     }
 
     /// Takes what it can off the input. `None`: more bytes are needed (and output may be due).
-    /// `find` tells the torrent with this [`torrent_key`].
+    /// `find` tells the torrent with this [`torrent_key`], and how it is to be talked of.
     ///
     /// # Errors
     /// When the other side does not speak MSE, means no torrent of ours, or offers nothing the policy
@@ -372,7 +388,7 @@ impl Responder {
     pub fn handle_input(
         &mut self,
         input: &mut BytesMut,
-        find: impl Fn(&[u8; 20]) -> Option<InfoHash>,
+        find: impl Fn(&[u8; 20]) -> Option<(InfoHash, CryptoPolicy)>,
     ) -> Result<Option<Established>, MseError> {
         loop {
             match self.step {
@@ -399,10 +415,13 @@ impl Responder {
                     input.advance(20);
                     // XOR with the same value again leaves the torrent's key.
                     let key = torrent_mark(&self.secret, &mark);
-                    let info_hash = find(&key).ok_or(MseError::UnknownTorrent)?;
-                    let encrypt = Rc4::keyed(&hash(&[b"keyB", &self.secret, &info_hash.0]));
-                    let decrypt = Rc4::keyed(&hash(&[b"keyA", &self.secret, &info_hash.0]));
-                    self.found = Some((info_hash, (encrypt, decrypt)));
+                    let (info_hash, policy) = find(&key).ok_or(MseError::UnknownTorrent)?;
+                    self.found = Some(Meant {
+                        info_hash,
+                        policy,
+                        encrypt: Rc4::keyed(&hash(&[b"keyB", &self.secret, &info_hash.0])),
+                        decrypt: Rc4::keyed(&hash(&[b"keyA", &self.secret, &info_hash.0])),
+                    });
                     self.step = ResponderStep::Offer;
                 }
                 _ => return self.handle_offer(input),
@@ -412,7 +431,7 @@ impl Responder {
 
     fn handle_offer(&mut self, input: &mut BytesMut) -> Result<Option<Established>, MseError> {
         loop {
-            let Some((_, (_, decrypt))) = &mut self.found else {
+            let Some(Meant { decrypt, .. }) = &mut self.found else {
                 return Err(MseError::NoSync);
             };
             match self.step {
@@ -452,8 +471,13 @@ impl Responder {
         initial: Vec<u8>,
         input: &mut BytesMut,
     ) -> Result<Established, MseError> {
-        let method = self.policy.select(offered).ok_or(MseError::NoMethod)?;
-        let (info_hash, (mut encrypt, decrypt)) = self.found.take().ok_or(MseError::NoSync)?;
+        let Meant {
+            info_hash,
+            policy,
+            mut encrypt,
+            decrypt,
+        } = self.found.take().ok_or(MseError::NoSync)?;
+        let method = policy.select(offered).ok_or(MseError::NoMethod)?;
         let mut body = VC.to_vec();
         body.extend_from_slice(&method.to_be_bytes());
         body.extend_from_slice(&(self.pads[1].len() as u16).to_be_bytes());

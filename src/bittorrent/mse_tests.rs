@@ -21,7 +21,7 @@ fn run(
     let mut rng = Rng::seeded(seed);
     let initial = b"handshake".to_vec();
     let mut a = Initiator::new(HASH, dialling, [3; 20], initial, &mut rng);
-    let mut b = Responder::new(dialled, [5; 20], &mut rng);
+    let mut b = Responder::new([5; 20], &mut rng);
     let (mut to_a, mut to_b) = (Vec::new(), Vec::new());
     let (mut in_a, mut in_b) = (BytesMut::new(), BytesMut::new());
     let (mut end_a, mut end_b) = (None, None);
@@ -34,7 +34,7 @@ fn run(
         in_a.extend(to_a.drain(..cut));
         if end_b.is_none() {
             end_b = b.handle_input(&mut in_b, |key| {
-                (*key == torrent_key(served)).then_some(served)
+                (*key == torrent_key(served)).then_some((served, dialled))
             })?;
         }
         if end_a.is_none() {
@@ -83,13 +83,20 @@ fn bytes_that_follow_at_once_are_decrypted() {
     let mut rng = Rng::seeded(1);
     let arc4 = policy(CryptoLevel::Arc4);
     let mut a = Initiator::new(HASH, arc4, [3; 20], Vec::new(), &mut rng);
-    let mut b = Responder::new(arc4, [5; 20], &mut rng);
+    let mut b = Responder::new([5; 20], &mut rng);
     let mut in_b = BytesMut::from(&a.poll_output()[..]);
-    assert!(b.handle_input(&mut in_b, |_| Some(HASH)).unwrap().is_none());
+    assert!(
+        b.handle_input(&mut in_b, |_| Some((HASH, arc4)))
+            .unwrap()
+            .is_none()
+    );
     let mut in_a = BytesMut::from(&b.poll_output()[..]);
     assert!(a.handle_input(&mut in_a).unwrap().is_none());
     in_b.extend(a.poll_output());
-    let mut end_b = b.handle_input(&mut in_b, |_| Some(HASH)).unwrap().unwrap();
+    let mut end_b = b
+        .handle_input(&mut in_b, |_| Some((HASH, arc4)))
+        .unwrap()
+        .unwrap();
     in_a.extend(b.poll_output());
     let mut payload = b"unchoke".to_vec();
     end_b.encrypt.apply(&mut payload);
@@ -103,9 +110,9 @@ fn strangers_and_nonsense_are_refused() {
     let plain = policy(CryptoLevel::Plain);
     let stranger = run(1, 10_000, plain, plain, InfoHash([1; 20]));
     assert_eq!(stranger.unwrap_err(), MseError::UnknownTorrent);
-    let mut responder = Responder::new(plain, [5; 20], &mut Rng::seeded(1));
+    let mut responder = Responder::new([5; 20], &mut Rng::seeded(1));
     let mut nonsense = BytesMut::from(&[0x41; 96 + 532][..]);
-    let refused = responder.handle_input(&mut nonsense, |_| Some(HASH));
+    let refused = responder.handle_input(&mut nonsense, |_| Some((HASH, plain)));
     assert_eq!(refused.unwrap_err(), MseError::NoSync);
 }
 
@@ -136,7 +143,7 @@ proptest! {
         let mut rng = Rng::seeded(seed);
         let _ = Initiator::new(HASH, plain, [3; 20], Vec::new(), &mut rng)
             .handle_input(&mut BytesMut::from(&bytes[..]));
-        let _ = Responder::new(plain, [3; 20], &mut rng)
-            .handle_input(&mut BytesMut::from(&bytes[..]), |_| Some(HASH));
+        let _ = Responder::new([3; 20], &mut rng)
+            .handle_input(&mut BytesMut::from(&bytes[..]), |_| Some((HASH, plain)));
     }
 }

@@ -21,6 +21,7 @@ use super::syncer::Syncer;
 use super::{Core, EVENTS_MAX, EngineHandle, Event};
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::rng::{Rng, random_bytes};
+use crate::bittorrent::bt_net::BtNet;
 use crate::limit::LimitTree;
 use crate::net::Net;
 use crate::option::OptionSet;
@@ -65,8 +66,10 @@ impl Engine {
             .enable_all()
             .build()
             .map_err(|error| no_runtime(&error))?;
+        let net = Net::new();
         let world = Arc::new(World {
-            net: Net::new(),
+            bt: BtNet::new(net.clone(), &config.options),
+            net,
             paths: PathClaims::default(),
             stats: ServerStats::default(),
         });

@@ -8,6 +8,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::gid::Gid;
+use crate::bittorrent::bt_net::BtNet;
 use crate::format::metainfo::Metainfo;
 use crate::limit::LimitBranch;
 use crate::net::Net;
@@ -22,6 +23,8 @@ use super::task::Task;
 /// What all transfers of a process share.
 pub struct World {
     pub net: Arc<Net>,
+    /// Opened by the first torrent.
+    pub bt: Arc<BtNet>,
     pub paths: PathClaims,
     pub stats: ServerStats,
 }

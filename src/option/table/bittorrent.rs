@@ -242,6 +242,16 @@ options! { 3;
         tags: [Bittorrent],
     }
 
+    /// Talk to peers by uTP (BEP 29) as well: those that dial us so, and those that TCP does not
+    /// reach. Its UDP port has the number of listen-port. (arioso)
+    BT_UTP: bool = "bt-utp" {
+        arg: "true|false",
+        kind: Kind::Flag,
+        default: "true",
+        scope: OURS,
+        tags: [Bittorrent],
+    }
+
     /// Another build's name of bt-detach-seed-only; either of them turns it on.
     DETACH_SHARE_ONLY: bool = "detach-share-only" {
         arg: "true|false",
