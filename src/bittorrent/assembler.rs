@@ -5,43 +5,63 @@
 //! the disk before their piece is whole and are read back for its hash.
 //!
 //! Invariant: bytes of a piece that is had are never written over. A piece takes blocks between
-//! [`Assembler::open`] and the end of [`Assembler::complete`] or [`Assembler::give_back`].
+//! [`Assembler::open`] and the end of [`Assembler::complete`] or [`Assembler::give_back`]; writes
+//! of blocks before their piece is whole happen one at a time (`spilling`), and are over before
+//! the whole piece is written.
+
+mod memory;
+mod partial;
+mod read_cache;
 
 use std::collections::HashMap;
+use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::blame::{Blame, Sent};
+use super::blame::{Blame, BlockDigest, Sent, digest_of};
 use super::peer::Shape;
-use super::wire::{BLOCK_LEN, Block};
+use super::wire::Block;
 use crate::base::bitfield::Bitfield;
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::range_set::RangeSet;
-use crate::base::units::PieceIdx;
+use crate::base::units::{PieceIdx, Span};
 use crate::storage::digest::Hasher;
 use crate::storage::{Content, Files};
+
+use memory::Memory;
+use partial::{Part, Partial, Run, Taken};
+use read_cache::ReadCache;
+
+/// Written at once where memory is short.
+const SPILL: u64 = 4 << 20;
+/// Blocks of a piece that gets no more for so long need not be in memory.
+const IDLE: Duration = Duration::from_secs(5);
+/// Read at once for the hash of a piece that was spilled.
+const CHUNK: usize = 256 * 1024;
 
 /// The blocks of one torrent.
 pub struct Assembler {
     files: Arc<Files>,
     content: Arc<Content>,
     shape: Shape,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    /// Held while blocks of pieces that are not whole are being written.
+    spilling: Mutex<()>,
     blame: Mutex<Blame>,
+    memory: Memory,
+    memory_max: u64,
+    uploads: ReadCache,
 }
 
 struct State {
     have: Bitfield,
-    partial: HashMap<PieceIdx, Partial>,
-}
-
-struct Partial {
-    blocks: Vec<Option<(Bytes, SocketAddr)>>,
-    missing: usize,
+    open: HashMap<PieceIdx, Partial>,
+    /// Pieces being hashed, and what of them is on the disk.
+    full: HashMap<PieceIdx, RangeSet>,
 }
 
 /// What became of a block.
@@ -54,16 +74,28 @@ pub enum Put {
     Full(FullPiece),
 }
 
-/// All blocks of a piece, not hashed yet.
+/// All blocks of a piece, not hashed yet. Dropped, all of the piece is missing again.
 #[must_use = "a full piece takes part in the download only after `Assembler::complete`"]
 pub struct FullPiece {
     piece: PieceIdx,
-    blocks: Vec<(Bytes, SocketAddr)>,
+    blocks: Partial,
+    state: Arc<Mutex<State>>,
 }
 
 impl FullPiece {
     pub fn piece(&self) -> PieceIdx {
         self.piece
+    }
+}
+
+impl Drop for FullPiece {
+    fn drop(&mut self) {
+        let mut state = self.state.lock();
+        // A piece that was had meanwhile, or whose hash was right, is no longer in here.
+        if state.full.remove(&self.piece).is_some() {
+            let empty = self.blocks.emptied(Instant::now());
+            state.open.insert(self.piece, empty);
+        }
     }
 }
 
@@ -82,20 +114,35 @@ impl Assembler {
     /// content has no length or no piece hashes. Memory is that of `disk-cache`, which all
     /// torrents share; with 0 every block is written at once.
     pub fn new(files: Arc<Files>, content: Arc<Content>, have: Bitfield) -> Option<Arc<Self>> {
+        Self::with_memory(files, content, have, Memory::shared()).map(Arc::new)
+    }
+
+    fn with_memory(
+        files: Arc<Files>,
+        content: Arc<Content>,
+        have: Bitfield,
+        memory: Memory,
+    ) -> Option<Self> {
         let shape = Shape {
             piece_len: u32::try_from(content.pieces.as_ref()?.piece_len).ok()?,
             total: content.total?,
         };
-        Some(Arc::new(Self {
+        let state = State {
+            have,
+            open: HashMap::new(),
+            full: HashMap::new(),
+        };
+        Some(Self {
+            memory_max: files.settings().cache_len_max,
             files,
             content,
             shape,
-            state: Mutex::new(State {
-                have,
-                partial: HashMap::new(),
-            }),
+            state: Arc::new(Mutex::new(state)),
+            spilling: Mutex::new(()),
             blame: Mutex::default(),
-        }))
+            memory,
+            uploads: ReadCache::default(),
+        })
     }
 
     pub fn shape(&self) -> Shape {
@@ -108,17 +155,18 @@ impl Assembler {
     }
 
     /// From now on blocks of this piece are taken; those that `on_disk` covers as a whole are
-    /// there already. Nothing happens where the piece is open or had.
+    /// there already. Nothing happens where the piece is open or had, or there is no such piece.
     pub fn open(&self, piece: PieceIdx, on_disk: &RangeSet) {
-        let _ = on_disk;
+        let len = self.shape.len_of(piece);
         let mut state = self.state.lock();
-        if !state.have.get(piece.0) {
-            let count = self.shape.len_of(piece).div_ceil(BLOCK_LEN) as usize;
-            state.partial.entry(piece).or_insert_with(|| Partial {
-                blocks: vec![None; count],
-                missing: count,
-            });
+        if len == 0 || state.have.get(piece.0) || state.full.contains_key(&piece) {
+            return;
         }
+        let (start, held) = (self.span_of(piece).start, self.memory.held());
+        state
+            .open
+            .entry(piece)
+            .or_insert_with(|| Partial::new(start, len, on_disk, held, Instant::now()));
     }
 
     /// Takes a block that came from a peer. Waits for the disk only where memory is short.
@@ -126,24 +174,31 @@ impl Assembler {
     /// # Errors
     /// 9 or 17: earlier blocks had to be written and could not be. The download cannot go on.
     pub fn put(&self, block: Block, data: Bytes, by: SocketAddr) -> Result<Put, Failure> {
-        let mut state = self.state.lock();
-        let Some(partial) = state.partial.get_mut(&block.piece) else {
-            return Ok(Put::Known);
-        };
-        let slot = partial.blocks.get_mut((block.begin / BLOCK_LEN) as usize);
-        match slot {
-            Some(slot @ None) => *slot = Some((data, by)),
-            _ => return Ok(Put::Known),
+        let now = Instant::now();
+        {
+            let mut state = self.state.lock();
+            let Some(partial) = state.open.get_mut(&block.piece) else {
+                return Ok(Put::Known);
+            };
+            match partial.put(block, data, by, now) {
+                Taken::Known => return Ok(Put::Known),
+                Taken::Kept => {}
+                Taken::Full => {
+                    if let Some(blocks) = state.open.remove(&block.piece) {
+                        state.full.insert(block.piece, blocks.on_disk());
+                        return Ok(Put::Full(FullPiece {
+                            piece: block.piece,
+                            blocks,
+                            state: self.state.clone(),
+                        }));
+                    }
+                }
+            }
         }
-        partial.missing -= 1;
-        if partial.missing > 0 {
-            return Ok(Put::Kept);
+        if self.memory.used() > self.memory_max {
+            self.spill()?;
         }
-        let blocks = std::mem::take(&mut partial.blocks);
-        Ok(Put::Full(FullPiece {
-            piece: block.piece,
-            blocks: blocks.into_iter().flatten().collect(),
-        }))
+        Ok(Put::Kept)
     }
 
     /// Hashes a full piece, writes it if it is right, and finds out who spoilt it if not.
@@ -153,32 +208,23 @@ impl Assembler {
     /// # Errors
     /// 9 or 17: the disk failed. The piece is missing again.
     pub fn complete(&self, full: FullPiece) -> Result<PieceResult, Failure> {
-        let hashes = self.content.pieces.as_ref();
-        let hashes = hashes.ok_or_else(|| Failure::fatal(ErrorCode::Unknown, "no hashes"))?;
-        let mut hasher = Hasher::new(hashes.kind);
-        let mut data = Vec::new();
-        let mut sent = Vec::new();
-        for (bytes, by) in &full.blocks {
-            hasher.update(bytes);
-            sent.push(Sent {
-                begin: data.len() as u32,
-                len: bytes.len() as u32,
-                by: *by,
-            });
-            data.extend_from_slice(bytes);
+        let (piece, blocks) = (full.piece, &full.blocks);
+        // Blocks of this piece may be on their way to the disk still.
+        drop(self.spilling.lock());
+        let good = self.is_right(piece, blocks)?;
+        if good {
+            for run in blocks.dirty_runs(u64::MAX) {
+                self.write(&run)?;
+            }
+            let mut state = self.state.lock();
+            state.full.remove(&piece);
+            state.have.set(piece.0, true);
         }
-        let good = hashes.of(full.piece) == Some(hasher.finish().as_slice());
-        let piece = full.piece;
-        let guilty = if good {
-            let at = u64::from(piece.0) * u64::from(self.shape.piece_len);
-            self.files
-                .write_at(at, &mut [std::io::IoSlice::new(&data)])?;
-            self.mark_have(piece);
-            self.blame.lock().handle_good(piece, &data, &sent)
-        } else {
-            self.state.lock().partial.remove(&piece);
-            self.open(piece, &RangeSet::new());
-            self.blame.lock().handle_bad(piece, &data, &sent)
+        let (sent, digest) = (blocks.sent(), |block: &Sent| self.digest_of(blocks, block));
+        let mut blame = self.blame.lock();
+        let guilty = match good {
+            true => blame.handle_good(piece, &sent, digest),
+            false => blame.handle_bad(piece, blocks.len(), &sent, digest),
         };
         Ok(PieceResult {
             piece,
@@ -193,8 +239,15 @@ impl Assembler {
     /// # Errors
     /// 9 or 17.
     pub fn give_back(&self, piece: PieceIdx) -> Result<RangeSet, Failure> {
-        self.state.lock().partial.remove(&piece);
-        Ok(RangeSet::new())
+        let _spilling = self.spilling.lock();
+        let Some(mut blocks) = self.state.lock().open.remove(&piece) else {
+            return Ok(RangeSet::new());
+        };
+        for run in blocks.dirty_runs(u64::MAX) {
+            self.write(&run)?;
+            blocks.mark_on_disk(run.span);
+        }
+        Ok(blocks.on_disk())
     }
 
     /// Writes the blocks of the open pieces that have had none for `idle`; all of them with
@@ -204,25 +257,68 @@ impl Assembler {
     /// # Errors
     /// 9 or 17.
     pub fn flush(&self, idle: Duration) -> Result<RangeSet, Failure> {
-        let _ = idle;
-        Ok(RangeSet::new())
+        let _spilling = self.spilling.lock();
+        let now = Instant::now();
+        let runs: Vec<(PieceIdx, Run)> = {
+            let state = self.state.lock();
+            let idle = |partial: &Partial| {
+                partial.dirty() > 0 && now.saturating_duration_since(partial.touched()) >= idle
+            };
+            let pieces = state.open.iter().filter(|(_, partial)| idle(partial));
+            pieces
+                .flat_map(|(piece, partial)| {
+                    let runs = partial.dirty_runs(u64::MAX).into_iter();
+                    runs.map(|run| (*piece, run))
+                })
+                .collect()
+        };
+        for (piece, run) in runs {
+            self.write(&run)?;
+            if let Some(partial) = self.state.lock().open.get_mut(&piece) {
+                partial.mark_on_disk(run.span);
+            }
+        }
+        let mut state = self.state.lock();
+        for partial in state.open.values_mut() {
+            // Others need the memory more.
+            if now.saturating_duration_since(partial.touched()) >= IDLE {
+                partial.drop_copies();
+            }
+        }
+        let mut on_disk = RangeSet::new();
+        let open = state.open.values().map(Partial::on_disk);
+        for set in open.chain(state.full.values().cloned()) {
+            set.iter().for_each(|span| {
+                on_disk.insert(span);
+            });
+        }
+        Ok(on_disk)
     }
 
-    /// A block of a piece that is had, for a peer. Blocks, but for no longer than a disk takes.
+    /// A block that needs no look at the disk, because it or its neighbour was read lately.
+    pub fn read_cached(&self, block: Block) -> Option<Bytes> {
+        self.uploads.get(block.span(self.shape.piece_len))
+    }
+
+    /// A block of a piece that is had, for a peer. Blocks for as long as the disk takes.
     ///
     /// # Errors
     /// 17 it cannot be read, or is not there.
     pub fn read(&self, block: Block) -> Result<Bytes, Failure> {
-        let mut buf = vec![0; block.len as usize];
-        self.files
-            .read_at(block.span(self.shape.piece_len).start, &mut buf)?;
-        Ok(buf.into())
+        if !self.shape.holds(block) || !self.has(block.piece) {
+            let text = format!("piece {} is not there", block.piece.0);
+            return Err(Failure::fatal(ErrorCode::FileIo, text));
+        }
+        let span = block.span(self.shape.piece_len);
+        self.uploads
+            .read(&self.files, span, self.span_of(block.piece))
     }
 
     /// The piece is there and verified: a mirror brought it.
     pub fn mark_have(&self, piece: PieceIdx) {
         let mut state = self.state.lock();
-        state.partial.remove(&piece);
+        state.open.remove(&piece);
+        state.full.remove(&piece);
         state.have.set(piece.0, true);
     }
 
@@ -231,4 +327,95 @@ impl Assembler {
     pub async fn ready(&self) {
         self.files.ready().await;
     }
+
+    /// Frees memory: copies of what is on the disk first, then blocks of the piece that has the
+    /// most of them. Frees some more than it must, so that not every block has to wait for it.
+    fn spill(&self) -> Result<(), Failure> {
+        let _spilling = self.spilling.lock();
+        while self.memory.used() > self.memory_max / 8 * 7 {
+            let (piece, runs) = {
+                let mut state = self.state.lock();
+                let most = state.open.iter_mut().max_by_key(|(_, open)| open.held());
+                let Some((piece, partial)) = most.filter(|(_, open)| open.held() > 0) else {
+                    return Ok(());
+                };
+                partial.drop_copies();
+                (*piece, partial.dirty_runs(SPILL))
+            };
+            if self.memory.used() <= self.memory_max {
+                return Ok(());
+            }
+            for run in runs {
+                self.write(&run)?;
+                if let Some(partial) = self.state.lock().open.get_mut(&piece) {
+                    partial.mark_on_disk(run.span);
+                    partial.drop_copies();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_right(&self, piece: PieceIdx, blocks: &Partial) -> Result<bool, Failure> {
+        let hashes = self.content.pieces.as_ref();
+        let Some((hashes, digest)) = hashes.and_then(|all| Some((all, all.of(piece)?))) else {
+            return Ok(false);
+        };
+        let mut hasher = Hasher::new(hashes.kind);
+        self.feed(blocks.parts(), &mut |bytes| hasher.update(bytes))?;
+        Ok(hasher.finish() == digest)
+    }
+
+    /// Hands the bytes of the parts on, reading what is on the disk.
+    fn feed<'a>(
+        &self,
+        parts: impl Iterator<Item = Part<'a>>,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Failure> {
+        let mut buf = Vec::new();
+        let mut parts = parts.peekable();
+        while let Some(part) = parts.next() {
+            let mut span = match part {
+                Part::Memory(bytes) => {
+                    take(bytes);
+                    continue;
+                }
+                Part::Disk(span) => span,
+            };
+            while span.len() < CHUNK as u64
+                && let Some(Part::Disk(next)) = parts.peek()
+            {
+                span.end = next.end;
+                parts.next();
+            }
+            buf.resize(span.len() as usize, 0);
+            self.files.read_at(span.start, &mut buf)?;
+            take(&buf);
+        }
+        Ok(())
+    }
+
+    fn digest_of(&self, blocks: &Partial, block: &Sent) -> Option<BlockDigest> {
+        let mut digest = None;
+        let part = blocks.part_at(block.begin)?;
+        self.feed([part].into_iter(), &mut |bytes| {
+            digest = Some(digest_of([bytes]))
+        })
+        .ok()?;
+        digest
+    }
+
+    fn write(&self, run: &Run) -> Result<(), Failure> {
+        let mut slices: Vec<IoSlice<'_>> =
+            run.blocks.iter().map(|block| IoSlice::new(block)).collect();
+        self.files.write_at(run.span.start, &mut slices)
+    }
+
+    fn span_of(&self, piece: PieceIdx) -> Span {
+        let start = u64::from(piece.0) * u64::from(self.shape.piece_len);
+        Span::new(start, start + u64::from(self.shape.len_of(piece)))
+    }
 }
+
+#[cfg(test)]
+mod tests;

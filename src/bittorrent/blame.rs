@@ -13,6 +13,9 @@ const PIECES_MAX: usize = 256;
 /// A peer that had a hand in so many bad pieces, and in no good one since, is guilty unproven.
 const STRIKES_MAX: u32 = 5;
 
+/// SHA-1 of a block.
+pub type BlockDigest = [u8; 20];
+
 /// A block of a piece and who sent it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sent {
@@ -23,10 +26,8 @@ pub struct Sent {
 
 #[derive(Debug)]
 struct Evidence {
-    begin: u32,
-    len: u32,
-    by: SocketAddr,
-    digest: [u8; 20],
+    sent: Sent,
+    digest: BlockDigest,
 }
 
 /// Evidence of one torrent.
@@ -42,22 +43,27 @@ impl Blame {
         Self::default()
     }
 
-    /// A piece failed its hash. `data` is the piece as it was put together. Returns whom to ban now;
-    /// blocks that no peer sent (mirrors) are left out by the caller.
-    pub fn handle_bad(&mut self, piece: PieceIdx, data: &[u8], sent: &[Sent]) -> Vec<SocketAddr> {
+    /// A piece of `len` bytes failed its hash; `digest` tells the SHA-1 of a block of it as it was
+    /// put together. Returns whom to ban now; blocks that no peer sent (mirrors) are left out by
+    /// the caller.
+    pub fn handle_bad(
+        &mut self,
+        piece: PieceIdx,
+        len: u32,
+        sent: &[Sent],
+        mut digest: impl FnMut(&Sent) -> Option<BlockDigest>,
+    ) -> Vec<SocketAddr> {
         let mut senders: Vec<SocketAddr> = sent.iter().map(|block| block.by).collect();
         senders.sort_unstable();
         senders.dedup();
         let whole: u64 = sent.iter().map(|block| u64::from(block.len)).sum();
-        if senders.len() == 1 && whole >= data.len() as u64 {
+        if senders.len() == 1 && whole >= u64::from(len) {
             return senders;
         }
         let evidence = sent.iter().filter_map(|block| {
             Some(Evidence {
-                begin: block.begin,
-                len: block.len,
-                by: block.by,
-                digest: digest_of(data, block.begin, block.len)?,
+                sent: *block,
+                digest: digest(block)?,
             })
         });
         if !self.pieces.contains_key(&piece) {
@@ -79,8 +85,14 @@ impl Blame {
         guilty
     }
 
-    /// A piece passed its hash. Returns whom to ban now.
-    pub fn handle_good(&mut self, piece: PieceIdx, data: &[u8], sent: &[Sent]) -> Vec<SocketAddr> {
+    /// A piece passed its hash. `digest` tells the SHA-1 of a block of it, and is asked only about
+    /// blocks that somebody is suspected of. Returns whom to ban now.
+    pub fn handle_good(
+        &mut self,
+        piece: PieceIdx,
+        sent: &[Sent],
+        mut digest: impl FnMut(&Sent) -> Option<BlockDigest>,
+    ) -> Vec<SocketAddr> {
         for block in sent {
             self.strikes.remove(&block.by);
         }
@@ -90,8 +102,8 @@ impl Blame {
         self.order.retain(|known| *known != piece);
         let mut guilty: Vec<SocketAddr> = evidence
             .iter()
-            .filter(|block| digest_of(data, block.begin, block.len) != Some(block.digest))
-            .map(|block| block.by)
+            .filter(|block| digest(&block.sent) != Some(block.digest))
+            .map(|block| block.sent.by)
             .collect();
         guilty.sort_unstable();
         guilty.dedup();
@@ -104,10 +116,13 @@ impl Blame {
     }
 }
 
-fn digest_of(data: &[u8], begin: u32, len: u32) -> Option<[u8; 20]> {
-    let begin = begin as usize;
-    let block = data.get(begin..begin.checked_add(len as usize)?)?;
-    Some(Sha1::digest(block).into())
+/// The SHA-1 of a block that is put together from parts.
+pub fn digest_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> BlockDigest {
+    let mut hasher = Sha1::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize().into()
 }
 
 #[cfg(test)]
@@ -128,17 +143,24 @@ mod tests {
 
     const PIECE: PieceIdx = PieceIdx(3);
 
+    fn of(data: &[u8]) -> impl FnMut(&Sent) -> Option<BlockDigest> {
+        |block| {
+            let start = block.begin as usize;
+            Some(digest_of([&data[start..start + block.len as usize]]))
+        }
+    }
+
     #[test]
     fn who_sent_all_of_a_bad_piece_is_guilty() {
         let mut blame = Blame::new();
         assert_eq!(
-            blame.handle_bad(PIECE, b"badbad!!", &[sent(0, 1), sent(4, 1)]),
+            blame.handle_bad(PIECE, 8, &[sent(0, 1), sent(4, 1)], of(b"badbad!!")),
             [peer(1)]
         );
         // The other half came from a mirror: not proven.
         assert!(
             blame
-                .handle_bad(PIECE, b"badbad!!", &[sent(0, 1)])
+                .handle_bad(PIECE, 8, &[sent(0, 1)], of(b"badbad!!"))
                 .is_empty()
         );
     }
@@ -148,12 +170,12 @@ mod tests {
         let mut blame = Blame::new();
         assert!(
             blame
-                .handle_bad(PIECE, b"goodbad!", &[sent(0, 1), sent(4, 2)])
+                .handle_bad(PIECE, 8, &[sent(0, 1), sent(4, 2)], of(b"goodbad!"))
                 .is_empty()
         );
         assert!(blame.suspects(PIECE));
         assert_eq!(
-            blame.handle_good(PIECE, b"goodgood", &[sent(0, 3), sent(4, 1)]),
+            blame.handle_good(PIECE, &[sent(0, 3), sent(4, 1)], of(b"goodgood")),
             [peer(2)]
         );
         assert!(!blame.suspects(PIECE));
@@ -166,11 +188,11 @@ mod tests {
             let piece = PieceIdx(round);
             let good = PieceIdx(1000 + round);
             let other = 10 + round as u8;
-            let banned = blame.handle_bad(piece, b"xxxxyyyy", &[sent(0, 1), sent(4, other)]);
+            let banned = blame.handle_bad(piece, 8, &[sent(0, 1), sent(4, other)], of(b"xxxxyyyy"));
             assert_eq!(banned.contains(&peer(1)), round == STRIKES_MAX);
             assert!(
                 blame
-                    .handle_good(good, b"goodgood", &[sent(0, other)])
+                    .handle_good(good, &[sent(0, other)], of(b"goodgood"))
                     .is_empty()
             );
         }

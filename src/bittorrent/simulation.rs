@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use super::blame::{Blame, Sent};
+use super::blame::{Blame, Sent, digest_of};
 use super::choker::{ChokePeer, Choker, ROUND};
 use super::extension::ExtendedHandshake;
 use super::handshake::{Handshake, PeerId};
@@ -126,14 +126,20 @@ impl Client {
                 by: address(by),
             });
         }
+        let digest = |block: &Sent| {
+            let start = block.begin as usize;
+            let bytes = data.get(start..start + block.len as usize)?;
+            Some(digest_of([bytes]))
+        };
         let guilty = if data == truth_of_piece(piece) {
             self.have.set(piece.0, true);
             self.peers
                 .values_mut()
                 .for_each(|peer| peer.send_have_piece(piece));
-            self.blame.handle_good(piece, &data, &sent)
+            self.blame.handle_good(piece, &sent, digest)
         } else {
-            self.blame.handle_bad(piece, &data, &sent)
+            self.blame
+                .handle_bad(piece, data.len() as u32, &sent, digest)
         };
         for guilty in guilty {
             self.banned
