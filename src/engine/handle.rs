@@ -8,8 +8,9 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use super::intake::{self, DownloadSpec};
+use super::intake::DownloadSpec;
 use super::queue::How;
+use super::reception;
 use super::registry::{Counts, Registry};
 use super::request::{AddRequest, RequestError};
 use super::snapshot::Snapshot;
@@ -125,7 +126,7 @@ impl EngineHandle {
         position: Option<usize>,
     ) -> Result<Vec<Gid>, RequestError> {
         let base = self.read(|registry| Arc::clone(registry.global()));
-        let specs = intake::accept(request, &base)?;
+        let specs = reception::receive(request, base).await?;
         self.ask(|reply| Command::Add {
             specs,
             position,

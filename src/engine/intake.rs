@@ -1,11 +1,14 @@
 //! Pure: from a request to what the registry takes.
 
+pub(super) mod torrent;
+
 use std::sync::Arc;
 
 use super::brief::Brief;
 use super::request::{AddRequest, RequestError, Source};
 use crate::base::gid::Gid;
 use crate::format::expand::{EXPANSIONS_MAX, ExpandError, expand};
+use crate::format::magnet::is_magnet;
 use crate::format::uri::{self, Uri};
 use crate::option::keys::{GID, PARAMETERIZED_URI, PAUSE};
 use crate::option::spec::{ADD, LIST};
@@ -34,9 +37,10 @@ pub fn accept(
     let AddRequest { source, options } = request;
     match source {
         Source::Uris(uris) => accept_uris(&uris, &options, base),
-        Source::Torrent(_) => Err(RequestError::BadFile(
-            "BitTorrent downloads are not supported by this version.".to_owned(),
-        )),
+        Source::Torrent(upload) => {
+            let given = Given::read(&options, base)?;
+            Ok(vec![torrent::of_upload(&upload, given)?])
+        }
         Source::Metalink(_) => Err(RequestError::BadFile(
             "Metalink downloads are not supported by this version.".to_owned(),
         )),
@@ -57,21 +61,15 @@ fn accept_uris(
     } else {
         uris
     };
-    let uris: Box<[Arc<str>]> = uris.iter().filter_map(|uri| usable_uri(uri)).collect();
-    if uris.is_empty() {
-        return Err(RequestError::NoUsableUri);
+    let usable: Box<[Arc<str>]> = uris.iter().filter_map(|uri| usable_uri(uri)).collect();
+    if !usable.is_empty() {
+        return Ok(vec![given.into_spec(usable, None)?]);
     }
-    let gid = match given.gid {
-        None => None,
-        Some(text) => Some(text.parse().map_err(|_| RequestError::NoUsableUri)?),
-    };
-    Ok(vec![DownloadSpec {
-        gid,
-        uris,
-        brief: None,
-        options: given.options,
-        paused: given.paused,
-    }])
+    // Mirrors go before links, of which the first counts, as in aria2.
+    match uris.iter().find(|uri| is_magnet(uri)) {
+        Some(link) => Ok(vec![torrent::of_magnet(link, given)?]),
+        None => Err(RequestError::NoUsableUri),
+    }
 }
 
 /// Every URI that parameterised ones stand for, within one cap for them all.
@@ -86,8 +84,7 @@ fn expanded(uris: &[String]) -> Result<Vec<String>, RequestError> {
     Ok(all)
 }
 
-/// The URI as it is kept, or `None` if no source can take it. Magnet links are refused here until
-/// there is a source for them.
+/// The URI as it is kept, or `None` if no source can take it.
 pub fn usable_uri(text: &str) -> Option<Arc<str>> {
     let uri = uri::normalise(text);
     let parsed = Uri::parse(&uri)?;
@@ -98,14 +95,14 @@ pub fn usable_uri(text: &str) -> Option<Arc<str>> {
 
 /// The options of a request. `gid` and `pause` say something about the adding, not about the
 /// download, and are not kept.
-struct Given<'a> {
+pub(super) struct Given<'a> {
     gid: Option<&'a str>,
     paused: bool,
     options: OptionSet,
 }
 
 impl<'a> Given<'a> {
-    fn read(
+    pub fn read(
         changes: &'a [(OptionId, String)],
         base: &Arc<OptionSet>,
     ) -> Result<Self, RequestError> {
@@ -127,6 +124,25 @@ impl<'a> Given<'a> {
             gid,
             paused,
             options,
+        })
+    }
+
+    /// The download with these options.
+    fn into_spec(
+        self,
+        uris: Box<[Arc<str>]>,
+        brief: Option<Box<Brief>>,
+    ) -> Result<DownloadSpec, RequestError> {
+        let gid = match self.gid {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|_| RequestError::NoUsableUri)?),
+        };
+        Ok(DownloadSpec {
+            gid,
+            uris,
+            brief,
+            options: self.options,
+            paused: self.paused,
         })
     }
 }

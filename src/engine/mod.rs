@@ -20,7 +20,9 @@ mod handle;
 mod intake;
 mod keepsakes;
 mod launch;
+mod offspring;
 mod queue;
+mod reception;
 mod registry;
 mod request;
 mod session;
@@ -60,6 +62,7 @@ use state::StateInput;
 use crate::base::gid::Gid;
 use crate::base::rng::Rng;
 use crate::base::units::Rate;
+use crate::format::metainfo::Metainfo;
 use crate::limit::{LimitBranch, LimitTree};
 use crate::option::settings::EngineSettings;
 use crate::option::{OptionSet, keys};
@@ -113,6 +116,8 @@ struct Run {
     farewell: Option<Arc<Subject>>,
     /// Those who want to know when it has ended.
     waiters: Vec<handle::Reply<()>>,
+    /// What the transfer of a magnet link has brought.
+    metadata: Option<Arc<Metainfo>>,
 }
 
 impl Core {
@@ -156,10 +161,12 @@ impl Core {
     fn on_report(&mut self, gid: Gid, report: TransferReport) {
         let input = match report {
             TransferReport::Phase(phase) => StateInput::Phase(phase),
-            TransferReport::Metadata(_) => return,
+            TransferReport::Metadata(metainfo) => return self.on_metadata(gid, metainfo),
             TransferReport::Ended(ended) => {
-                if let Some(run) = self.running.remove(&gid) {
-                    self.bury(gid, run);
+                let run = self.running.remove(&gid);
+                let metadata = run.and_then(|run| self.bury(gid, run));
+                if let Some(metainfo) = metadata.filter(|_| ended == Ended::Complete) {
+                    self.follow_magnet(gid, metainfo);
                 }
                 if self.was_interrupted(gid, &ended) {
                     let subject = self.registry.lock().get(gid).map(Download::subject);
@@ -183,8 +190,8 @@ impl Core {
         }
     }
 
-    /// What is left to say when a transfer has ended.
-    fn bury(&mut self, gid: Gid, run: Run) {
+    /// What is left to say when a transfer has ended. Gives the metadata it fetched.
+    fn bury(&mut self, gid: Gid, run: Run) -> Option<Arc<Metainfo>> {
         for waiter in run.waiters {
             command::answer(waiter, Ok(()));
         }
@@ -195,6 +202,7 @@ impl Core {
                 subject,
             });
         }
+        run.metadata
     }
 
     /// The store says complete only when the files would survive a loss of power.
@@ -363,6 +371,7 @@ impl Core {
                 limit,
                 farewell: None,
                 waiters: Vec::new(),
+                metadata: None,
             },
         );
         true

@@ -36,6 +36,8 @@ pub struct Upload {
     pub uris: Vec<String>,
     /// Where the file lies, for session files; `None` if it does not.
     pub path: Option<String>,
+    /// Leave a copy in the download directory (`rpc-save-upload-metadata`).
+    pub keep_copy: bool,
 }
 
 impl AddRequest {
