@@ -342,7 +342,9 @@ fn tell(event: &Event, download: Option<&Download>) {
     let Event { gid, subject, .. } = event;
     let path = &subject.path;
     match event.kind {
-        EventKind::Complete => info!(%gid, "Download complete: {path}"),
+        EventKind::Complete | EventKind::SeedingInterrupted => {
+            info!(%gid, "Download complete: {path}");
+        }
         EventKind::Paused => info!(%gid, "Download GID#{gid} paused"),
         EventKind::Stopped => info!(%gid, "Download GID#{gid} removed: {path}"),
         EventKind::Interrupted => info!(%gid, "Download GID#{gid} not complete: {path}"),

@@ -10,6 +10,8 @@ use crate::format::metainfo::Metainfo;
 use crate::storage::Content;
 use crate::transfer::{Job, WebSeed};
 
+const METADATA_PIECE_LEN: u64 = 16 * 1024;
+
 /// What is to be fetched, and how a later process learns of it.
 #[derive(Clone, Debug, Default)]
 pub struct Brief {
@@ -58,6 +60,15 @@ impl Brief {
     /// The torrent, if it is one and known.
     pub fn metainfo(&self) -> Option<&Arc<Metainfo>> {
         self.content()?.torrent.as_ref()
+    }
+
+    /// Bytes; that of metadata is fixed (BEP 9).
+    pub fn piece_len(&self) -> Option<u64> {
+        match &self.job {
+            Job::Uris => None,
+            Job::Magnet(_) => Some(METADATA_PIECE_LEN),
+            Job::Known(content) => Some(content.pieces.as_ref()?.piece_len),
+        }
     }
 
     /// The torrent's name, known or not.

@@ -8,7 +8,7 @@ use super::handle::{Command, Reply, UriChange, Verb};
 use super::intake::DownloadSpec;
 use super::request::RequestError;
 use super::state::{DownloadState, StateInput, Then};
-use super::{Core, Download, change, limits_of, usable_uri};
+use super::{Core, Download, EventKind, change, limits_of, usable_uri};
 use crate::base::gid::Gid;
 use crate::option::settings::EngineSettings;
 use crate::option::{OptionId, keys};
@@ -257,10 +257,13 @@ impl Core {
         let Some(download) = registry.get(gid) else {
             return;
         };
-        if *download.state() == DownloadState::Stopping(Then::Remove)
-            && let Some(run) = self.running.get_mut(&gid)
-        {
-            run.farewell = Some(Arc::new(download.subject()));
+        let kind = match download.state() {
+            DownloadState::Stopping(Then::Remove) => EventKind::Stopped,
+            DownloadState::Stopping(Then::Finish) => EventKind::Complete,
+            _ => return,
+        };
+        if let Some(run) = self.running.get_mut(&gid) {
+            run.farewell = Some((kind, Arc::new(download.subject())));
         }
     }
 

@@ -6,12 +6,16 @@ use std::time::{Instant, SystemTime};
 
 use super::brief::Brief;
 use super::event::Subject;
+use super::file_view::{self, Choice, FileView, Mirrors};
+use super::footprint::Footprint;
 use super::state::{DownloadState, ListKind};
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::gid::Gid;
+use crate::format::magnet::Magnet;
 use crate::option::OptionSet;
 use crate::option::keys::{DIR, OUT, PIECE_LENGTH};
-use crate::transfer::{Live, Restored, ServerEntry, UriEntry};
+use crate::storage::{Content, Layout};
+use crate::transfer::{Job, Live, PeerEntry, Restored, ServerEntry, UriEntry};
 
 /// One download. Ten thousand of them wait in memory, so what few have is boxed.
 pub struct Download {
@@ -56,44 +60,6 @@ pub struct Kept {
     /// 0: unknown.
     pub piece_len: u64,
     pub path: Option<String>,
-}
-
-/// Where a download has left something on the disk. Outlives the download.
-#[derive(Clone)]
-pub struct Footprint {
-    dir: PathBuf,
-    live: Option<Arc<Live>>,
-    /// Of an earlier process.
-    kept: Option<PathBuf>,
-}
-
-impl Footprint {
-    /// The directory its files are below.
-    pub fn dir(&self) -> PathBuf {
-        self.dir.clone()
-    }
-
-    /// The files it has opened for writing: not what it would write to if it were started.
-    pub fn files(&self) -> Vec<PathBuf> {
-        let live = self.live.as_ref().filter(|live| live.piece_len() > 0);
-        let path = live.and_then(|live| live.detail().path.clone());
-        Vec::from_iter(path.or_else(|| self.kept.clone()))
-    }
-}
-
-/// One file of a download.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FileView {
-    /// Counted from 1.
-    pub index: usize,
-    /// Empty while unknown.
-    pub path: String,
-    /// In bytes; 0 while unknown.
-    pub length: u64,
-    /// Bytes of finished pieces.
-    pub completed: u64,
-    pub selected: bool,
-    pub uris: Vec<UriEntry>,
 }
 
 impl Download {
@@ -184,8 +150,11 @@ impl Download {
         self.options.get(DIR).unwrap_or_else(|| Arc::from("."))
     }
 
-    /// Bytes; before the first start what the option says.
+    /// Bytes; before the first start what the torrent or the option says.
     pub fn piece_len(&self) -> u64 {
+        if let Some(len) = self.brief().and_then(Brief::piece_len) {
+            return len;
+        }
         match self.figure(Live::piece_len, |kept| kept.piece_len) {
             0 => self.options.get(PIECE_LENGTH).max(1) as u64,
             len => len,
@@ -193,6 +162,11 @@ impl Download {
     }
 
     pub fn num_pieces(&self) -> u64 {
+        let content = self.brief().and_then(Brief::content);
+        if let Some(pieces) = content.and_then(|content| content.pieces.as_ref()) {
+            // The length may be that of the selected files only.
+            return pieces.count() as u64;
+        }
         self.total_len().div_ceil(self.piece_len())
     }
 
@@ -241,6 +215,29 @@ impl Download {
         live
     }
 
+    /// Seeders among the connected peers of a torrent or magnet link; 0 unless it is active.
+    pub fn seeders(&self) -> u32 {
+        self.running().map_or(0, |live| live.seeders())
+    }
+
+    /// Whether everything wanted of a torrent is there and it would only give.
+    pub fn is_seeding(&self) -> bool {
+        let (total, kept) = (self.total_len(), self.rare.as_ref());
+        let known = self.brief().and_then(Brief::metainfo).is_some();
+        let complete = kept.is_some_and(|rare| rare.kept.completed == total && total > 0);
+        known
+            && self
+                .live
+                .as_ref()
+                .map_or(complete, |live| live.is_seeding())
+    }
+
+    /// The connected peers of an active torrent; empty for others.
+    pub fn peers(&self) -> Vec<Arc<PeerEntry>> {
+        self.running()
+            .map_or_else(Vec::new, |live| live.detail().peers.clone())
+    }
+
     /// Downloads this one has brought forth.
     pub fn followed_by(&self) -> &[Gid] {
         self.rare.as_ref().map_or(&[], |rare| &rare.followed_by)
@@ -272,19 +269,105 @@ impl Download {
     }
 
     pub fn files(&self) -> Vec<FileView> {
+        match self.brief() {
+            Some(brief) if brief.content().is_some() => self.files_of(brief),
+            _ => vec![self.only_file()],
+        }
+    }
+
+    fn only_file(&self) -> FileView {
         let length = self.total_len();
-        vec![FileView {
+        FileView {
             index: 1,
             path: self.path(),
             length,
             completed: self.finished_pieces_len(length),
             selected: true,
             uris: self.uri_entries(),
-        }]
+        }
     }
 
-    /// Path of the first file; empty while unknown.
+    fn files_of(&self, brief: &Brief) -> Vec<FileView> {
+        let Some(content) = brief.content() else {
+            return Vec::new();
+        };
+        let choice = Choice::of(&self.options, self.dir(), content);
+        let layout = self.layout();
+        let used = self.used_uris();
+        let mirrors = Mirrors::of(brief, used);
+        let completed = self.completed_by_file(content);
+        let views = content.files.iter().enumerate().map(|(index, file)| {
+            let (path, selected) = file_view::place(content, &choice, layout.as_deref(), index);
+            FileView {
+                index: index + 1,
+                path,
+                length: match content.total {
+                    Some(_) => file.len,
+                    None => self.total_len(),
+                },
+                completed: completed.get(index).copied().unwrap_or(0),
+                selected,
+                uris: match content.files.len() {
+                    1 => self.uri_entries(),
+                    _ => mirrors.of_file(index),
+                },
+            }
+        });
+        views.collect()
+    }
+
+    fn completed_by_file(&self, content: &Content) -> Vec<u64> {
+        if let Some(live) = &self.live {
+            let detail = live.detail();
+            if !detail.bitfield.is_empty() {
+                return file_view::completed(content, &detail.bitfield, self.piece_len());
+            }
+        }
+        let total = self.total_len();
+        match &content.files[..] {
+            [_] => vec![self.finished_pieces_len(total)],
+            files if total > 0 && self.completed_len() == total => {
+                files.iter().map(|file| file.len).collect()
+            }
+            files => vec![0; files.len()],
+        }
+    }
+
+    /// The URIs that sources are working on.
+    fn used_uris(&self) -> Vec<Arc<str>> {
+        let Some(live) = &self.live else {
+            return Vec::new();
+        };
+        let detail = live.detail();
+        let used = detail.uris.iter().filter(|entry| entry.used);
+        used.map(|entry| Arc::clone(&entry.uri)).collect()
+    }
+
+    fn layout(&self) -> Option<Arc<Layout>> {
+        self.live.as_ref()?.detail().layout.clone()
+    }
+
+    fn magnet(&self) -> Option<&Magnet> {
+        match &self.brief()?.job {
+            Job::Magnet(magnet) => Some(magnet),
+            Job::Uris | Job::Known(_) => None,
+        }
+    }
+
+    /// Path of the first file that is wanted; empty while unknown.
     pub fn path(&self) -> String {
+        if let Some(magnet) = self.magnet() {
+            return match &magnet.name {
+                Some(name) => format!("[METADATA]{name}"),
+                None => format!("[METADATA]{}", magnet.info_hash),
+            };
+        }
+        if let Some(content) = self.brief().and_then(Brief::content) {
+            let choice = Choice::of(&self.options, self.dir(), content);
+            let layout = self.layout();
+            let first = choice.first(content);
+            return file_view::place(content, &choice, layout.as_deref(), first).0;
+        }
         let started = self
             .live
             .as_ref()
@@ -301,16 +384,26 @@ impl Download {
         }
     }
 
+    /// How many files are wanted.
+    pub fn file_count(&self) -> usize {
+        self.brief().and_then(Brief::content).map_or(1, |content| {
+            Choice::of(&self.options, self.dir(), content).count(content)
+        })
+    }
+
     /// What it has written, now and later on.
     pub fn footprint(&self) -> Footprint {
         let kept = self.rare.as_ref().map(|rare| &rare.kept);
+        // Without it the path is only what the options suggest.
+        let kept = kept.filter(|kept| kept.piece_len > 0);
         Footprint {
             dir: PathBuf::from(&*self.dir()),
             live: self.live.clone(),
-            kept: kept
-                // Without it the path is only what the options suggest.
-                .filter(|kept| kept.piece_len > 0)
-                .and_then(|kept| kept.path.as_ref().map(PathBuf::from)),
+            kept: kept.and_then(|kept| kept.path.as_ref().map(PathBuf::from)),
+            content: self.brief().and_then(Brief::content).map(|content| {
+                let choice = Choice::of(&self.options, self.dir(), content);
+                (choice, Arc::clone(content))
+            }),
         }
     }
 
@@ -355,7 +448,7 @@ impl Download {
         Subject {
             dir: self.dir().to_string(),
             path: self.path(),
-            file_count: 1,
+            file_count: self.file_count(),
             status: self.status(),
             error: self.error().map(|(code, _)| code),
         }

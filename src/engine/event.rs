@@ -30,6 +30,8 @@ pub enum EventKind {
     BtComplete,
     /// The process ends while the download is active. Hooks run, RPC clients hear nothing.
     Interrupted,
+    /// The process ends while a torrent is seeding: for hooks it is complete.
+    SeedingInterrupted,
 }
 
 /// What a hook wants to know.

@@ -384,6 +384,6 @@ impl EngineHandle {
 /// Whether clients over RPC hear of such an event.
 impl EventKind {
     pub fn is_notified(self) -> bool {
-        self != EventKind::Interrupted
+        !matches!(self, Self::Interrupted | Self::SeedingInterrupted)
     }
 }

@@ -16,6 +16,8 @@ mod command;
 mod download;
 mod embed;
 mod event;
+mod file_view;
+mod footprint;
 mod handle;
 mod intake;
 mod keepsakes;
@@ -43,9 +45,11 @@ use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
 
 pub use brief::{Brief, Line, Payload, PayloadKind};
-pub use download::{Download, FileView, Footprint};
+pub use download::Download;
 pub use embed::{Engine, EngineConfig};
 pub use event::{Event, EventKind, Subject};
+pub use file_view::FileView;
+pub use footprint::Footprint;
 pub use handle::EngineHandle;
 pub use intake::usable_uri;
 pub use launch::{DataRuntime, Launch, Launcher, Running};
@@ -59,9 +63,11 @@ use handle::Command;
 use queue::{Pace, slots};
 use state::StateInput;
 
+use crate::base::error::{ErrorCode, Failure};
 use crate::base::gid::Gid;
 use crate::base::rng::Rng;
 use crate::base::units::Rate;
+use crate::format::info_hash::InfoHash;
 use crate::format::metainfo::Metainfo;
 use crate::limit::{LimitBranch, LimitTree};
 use crate::option::settings::EngineSettings;
@@ -113,7 +119,7 @@ struct Run {
     transfer: Box<dyn Running>,
     limit: LimitBranch,
     /// The removed download was forgotten before its transfer ended; this is told then.
-    farewell: Option<Arc<Subject>>,
+    farewell: Option<(EventKind, Arc<Subject>)>,
     /// Those who want to know when it has ended.
     waiters: Vec<handle::Reply<()>>,
     /// What the transfer of a magnet link has brought.
@@ -168,13 +174,15 @@ impl Core {
                 if let Some(metainfo) = metadata.filter(|_| ended == Ended::Complete) {
                     self.follow_magnet(gid, metainfo);
                 }
-                if self.was_interrupted(gid, &ended) {
-                    let subject = self.registry.lock().get(gid).map(Download::subject);
-                    self.tell(gid, EventKind::Interrupted, subject.unwrap_or_default());
+                if let Some((kind, subject)) = self.interruption(gid, &ended) {
+                    self.tell(gid, kind, subject);
                     return;
                 }
                 if self.hold(gid, &ended) {
                     return;
+                }
+                if ended == Ended::Complete {
+                    self.tell_unseeded(gid);
                 }
                 StateInput::Ended(ended)
             }
@@ -195,12 +203,8 @@ impl Core {
         for waiter in run.waiters {
             command::answer(waiter, Ok(()));
         }
-        if let Some(subject) = run.farewell {
-            self.pending.push(Event {
-                gid,
-                kind: EventKind::Stopped,
-                subject,
-            });
+        if let Some((kind, subject)) = run.farewell {
+            self.pending.push(Event { gid, kind, subject });
         }
         run.metadata
     }
@@ -250,14 +254,45 @@ impl Core {
     }
 
     /// An active download that the end of the process stopped stays active in the session.
-    fn was_interrupted(&self, gid: Gid, ended: &Ended) -> bool {
-        self.closing.is_some()
-            && *ended == Ended::Stopped
-            && self
-                .registry
-                .lock()
-                .get(gid)
-                .is_some_and(Download::is_active)
+    fn interruption(&self, gid: Gid, ended: &Ended) -> Option<(EventKind, Subject)> {
+        if self.closing.is_none() || *ended != Ended::Stopped {
+            return None;
+        }
+        let registry = self.registry.lock();
+        let download = registry.get(gid).filter(|download| download.is_active())?;
+        let kind = match download.state() {
+            DownloadState::Active(Phase::Seeding) => EventKind::SeedingInterrupted,
+            _ => EventKind::Interrupted,
+        };
+        Some((kind, download.subject()))
+    }
+
+    /// A torrent that is not to be seeded is complete twice at once, as in aria2.
+    fn tell_unseeded(&mut self, gid: Gid) {
+        let subject = {
+            let registry = self.registry.lock();
+            let torrent = |download: &&Download| {
+                let known = download.brief().and_then(Brief::metainfo);
+                known.is_some()
+                    && download.is_active()
+                    && *download.state() != DownloadState::Active(Phase::Seeding)
+            };
+            registry.get(gid).filter(torrent).map(Download::subject)
+        };
+        if let Some(subject) = subject {
+            self.tell(gid, EventKind::BtComplete, subject);
+        }
+    }
+
+    /// Whether the completion of this torrent goes without its event: it was only found by a hash
+    /// check, and `bt-enable-hook-after-hash-check` is off.
+    fn is_quiet_completion(&self, gid: Gid) -> bool {
+        self.registry.lock().get(gid).is_some_and(|download| {
+            *download.state() == DownloadState::Active(Phase::Checking)
+                && !download
+                    .options()
+                    .get(keys::BT_ENABLE_HOOK_AFTER_HASH_CHECK)
+        })
     }
 
     fn on_tick(&mut self) {
@@ -288,6 +323,7 @@ impl Core {
 
     /// As [`Self::step`]; with `force` a transfer that has to stop skips its good-byes.
     fn step_or_force(&mut self, gid: Gid, input: &StateInput, force: bool) -> bool {
+        let quiet = *input == StateInput::Phase(Phase::Seeding) && self.is_quiet_completion(gid);
         let stepped = {
             let mut registry = self.registry.lock();
             let Ok(stepped) = registry.step(gid, input) else {
@@ -301,7 +337,7 @@ impl Core {
         {
             run.transfer.send(Control::Stop { force });
         }
-        if let Some((kind, subject)) = stepped.event {
+        if let Some((kind, subject)) = stepped.event.filter(|_| !quiet) {
             self.tell(gid, kind, subject);
         }
         true
@@ -331,7 +367,7 @@ impl Core {
                 }
                 registry.next_to_start()
             };
-            let Some(gid) = gid else {
+            let Some(gid) = gid.filter(|gid| !self.awaits_twin(*gid)) else {
                 return;
             };
             if !self.start(gid) {
@@ -343,6 +379,11 @@ impl Core {
     fn start(&mut self, gid: Gid) -> bool {
         if !self.step(gid, &StateInput::Start) {
             return false;
+        }
+        if let Some((hash, twin)) = self.twin_of(gid) {
+            let text = format!("InfoHash {hash} is in use by GID#{twin} already");
+            let failure = Failure::fatal(ErrorCode::DuplicateInfoHash, text);
+            return self.step(gid, &StateInput::Ended(Ended::Failed(failure)));
         }
         let launch = self.registry.lock().edit(gid, |download| {
             let (down, up) = limits_of(&download.options);
@@ -375,6 +416,25 @@ impl Core {
             },
         );
         true
+    }
+
+    /// The torrent of the same name whose transfer runs.
+    fn twin_of(&self, gid: Gid) -> Option<(InfoHash, Gid)> {
+        let registry = self.registry.lock();
+        let hash_of = |gid: Gid| registry.get(gid)?.brief()?.info_hash();
+        let hash = hash_of(gid)?;
+        let mut others = self.running.keys().filter(|other| **other != gid);
+        let twin = others.find(|other| hash_of(**other) == Some(hash))?;
+        Some((hash, *twin))
+    }
+
+    /// Whether a torrent has to wait until the one of the same name has ended.
+    fn awaits_twin(&self, gid: Gid) -> bool {
+        self.twin_of(gid).is_some_and(|(_, twin)| {
+            let registry = self.registry.lock();
+            let twin = registry.get(twin);
+            twin.is_some_and(|twin| matches!(twin.state(), DownloadState::Stopping(_)))
+        })
     }
 
     /// Active downloads that take a slot.

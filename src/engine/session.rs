@@ -99,7 +99,9 @@ fn place_of(state: &DownloadState) -> Place {
         DownloadState::Stopping(Then::Remove) | DownloadState::Stopped(Outcome::Removed) => {
             Place::Removed
         }
-        DownloadState::Stopped(Outcome::Complete) => Place::Complete,
+        DownloadState::Stopping(Then::Finish) | DownloadState::Stopped(Outcome::Complete) => {
+            Place::Complete
+        }
         DownloadState::Stopped(Outcome::Failed(_)) => Place::Error,
     }
 }

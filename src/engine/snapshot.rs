@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::download::{Download, FileView};
+use super::download::Download;
+use super::file_view::FileView;
 use super::state::DownloadState;
 use crate::base::error::ErrorCode;
 use crate::base::gid::Gid;

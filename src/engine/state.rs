@@ -32,6 +32,8 @@ pub enum Then {
     Restart,
     /// Shown as `removed`, among the results.
     Remove,
+    /// Removed while seeding: everything was there, so it is shown as `complete`, as in aria2.
+    Finish,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -139,6 +141,7 @@ impl DownloadState {
             }
             (Active(_) | Stopping(Then::Restart), In::Park) => Step::stopping(Then::Park),
             (Active(_) | Stopping(Then::Restart), In::Restart) => Step::stopping(Then::Restart),
+            (Active(Phase::Seeding), In::Remove { .. }) => Step::stopping(Then::Finish),
             (Active(_) | Stopping(Then::Restart), In::Remove { .. }) => {
                 Step::stopping(Then::Remove)
             }
@@ -149,18 +152,26 @@ impl DownloadState {
                 ..Step::GONE
             },
             // The second, impatient request reaches a transfer that still says good-bye.
-            (Stopping(Then::Remove), In::Remove { force: true }) => Step::stopping(Then::Remove),
+            (Stopping(then @ (Then::Remove | Then::Finish)), In::Remove { force: true }) => {
+                Step::stopping(*then)
+            }
             (Stopping(_), In::Phase(_)) => Step::to(self.clone()),
 
             (Stopping(Then::Remove), In::Ended(_)) => {
                 Step::to(Stopped(Outcome::Removed)).with(EventKind::Stopped)
             }
-            (Active(_) | Stopping(_), In::Ended(Ended::Complete)) => {
+            (Active(_) | Stopping(_), In::Ended(Ended::Complete))
+            | (Stopping(Then::Finish), In::Ended(Ended::Stopped)) => {
                 Step::to(Stopped(Outcome::Complete)).with(EventKind::Complete)
             }
             (Active(_) | Stopping(_), In::Ended(Ended::Failed(failure))) => {
-                Step::to(Stopped(Outcome::Failed(Box::new(failure.clone()))))
-                    .with(EventKind::Failed)
+                Step::to(Stopped(Outcome::Failed(Box::new(failure.clone())))).with(
+                    match failure.code {
+                        // A torrent that got nothing for `bt-stop-timeout`.
+                        ErrorCode::Unfinished => EventKind::Stopped,
+                        _ => EventKind::Failed,
+                    },
+                )
             }
             (
                 Active(_) | Stopping(Then::Pause | Then::Resume | Then::Park | Then::Restart),
@@ -187,7 +198,7 @@ impl DownloadState {
             Self::Paused | Self::Stopping(Then::Pause) => "paused",
             Self::Active(_) | Self::Stopping(Then::Restart) => "active",
             Self::Stopping(Then::Remove) | Self::Stopped(Outcome::Removed) => "removed",
-            Self::Stopped(Outcome::Complete) => "complete",
+            Self::Stopping(Then::Finish) | Self::Stopped(Outcome::Complete) => "complete",
             Self::Stopped(Outcome::Failed(_)) => "error",
         }
     }
@@ -199,7 +210,7 @@ impl DownloadState {
             Self::Waiting
             | Self::Paused
             | Self::Stopping(Then::Pause | Then::Resume | Then::Park) => ListKind::Queue,
-            Self::Stopping(Then::Remove) | Self::Stopped(_) => ListKind::Stopped,
+            Self::Stopping(Then::Remove | Then::Finish) | Self::Stopped(_) => ListKind::Stopped,
         }
     }
 
@@ -214,7 +225,9 @@ impl DownloadState {
             Self::Stopping(Then::Remove) | Self::Stopped(Outcome::Removed) => {
                 Some((ErrorCode::Removed, ""))
             }
-            Self::Stopped(Outcome::Complete) => Some((ErrorCode::Success, "")),
+            Self::Stopping(Then::Finish) | Self::Stopped(Outcome::Complete) => {
+                Some((ErrorCode::Success, ""))
+            }
             Self::Stopped(Outcome::Failed(failure)) => Some((failure.code, &failure.message)),
             _ => None,
         }
@@ -313,6 +326,14 @@ mod tests {
             (
                 "start seed seed done",
                 "active!Started active!BtComplete active complete!Complete",
+            ),
+            (
+                "start seed remove remove force stopped",
+                "active!Started active!BtComplete complete - complete complete!Complete",
+            ),
+            (
+                "start seed pause stopped",
+                "active!Started active!BtComplete paused paused!Paused",
             ),
             ("done", "-"),
             (

@@ -30,7 +30,9 @@ fn command(hooks: &HookSettings, kind: EventKind) -> Option<&Path> {
         EventKind::Started => (&hooks.start, None),
         EventKind::Paused => (&hooks.pause, None),
         EventKind::BtComplete => (&hooks.bt_complete, None),
-        EventKind::Complete => (&hooks.complete, hooks.stop.as_deref()),
+        EventKind::Complete | EventKind::SeedingInterrupted => {
+            (&hooks.complete, hooks.stop.as_deref())
+        }
         EventKind::Failed => (&hooks.error, hooks.stop.as_deref()),
         EventKind::Stopped | EventKind::Interrupted => (&hooks.stop, None),
     };
@@ -207,6 +209,7 @@ mod tests {
             (EventKind::Failed, "error", Some("stop")),
             (EventKind::Stopped, "stop", Some("stop")),
             (EventKind::Interrupted, "stop", Some("stop")),
+            (EventKind::SeedingInterrupted, "complete", Some("stop")),
         ] {
             assert_eq!(chosen(&all, kind).as_deref(), Some(own));
             assert_eq!(chosen(&only_stop, kind).as_deref(), with_stop_only);

@@ -3,10 +3,14 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::engine::{Download, DownloadState, FileView};
+use crate::engine::{Brief, Download, DownloadState, FileView};
 use crate::transfer::{Phase, ServerEntry, UriEntry};
 
 use super::sink::{Sink, pair};
+
+mod torrent;
+
+pub use torrent::peers;
 
 macro_rules! keys {
     ($($key:ident = $name:literal,)*) => {
@@ -21,6 +25,7 @@ keys! {
     AllocatedLength = "allocatedLength",
     BelongsTo = "belongsTo",
     Bitfield = "bitfield",
+    Bittorrent = "bittorrent",
     CompletedLength = "completedLength",
     Connections = "connections",
     Dir = "dir",
@@ -32,9 +37,12 @@ keys! {
     FollowedBy = "followedBy",
     Following = "following",
     Gid = "gid",
+    InfoHash = "infoHash",
     NumPieces = "numPieces",
+    NumSeeders = "numSeeders",
     Phase = "phase",
     PieceLength = "pieceLength",
+    Seeder = "seeder",
     Status = "status",
     TotalLength = "totalLength",
     UploadLength = "uploadLength",
@@ -89,6 +97,10 @@ fn member(download: &Download, name: &str, key: Key, now: Instant, out: &mut dyn
         Key::Connections => u64::from(download.connections()),
         Key::DownloadSpeed => download.down_speed(now),
         Key::NumPieces => download.num_pieces(),
+        Key::NumSeeders => match download.brief().and_then(Brief::info_hash) {
+            Some(_) => u64::from(download.seeders()),
+            None => return,
+        },
         Key::PieceLength => download.piece_len(),
         Key::TotalLength => download.total_len(),
         Key::UploadLength => download.uploaded_len(),
@@ -130,6 +142,22 @@ fn text_member(download: &Download, name: &str, key: Key, out: &mut dyn Sink) {
                 pair(out, name, &hex);
             }
         }
+        Key::Bittorrent => {
+            if let Some(brief) = download.brief() {
+                torrent::about(brief, name, out);
+            }
+        }
+        Key::InfoHash => {
+            if let Some(hash) = download.brief().and_then(Brief::info_hash) {
+                pair(out, name, &hash.to_string());
+            }
+        }
+        Key::Seeder => {
+            let torrent = download.brief().and_then(Brief::info_hash);
+            if torrent.is_some() && !download.is_stopped() {
+                pair(out, name, word(download.is_seeding()));
+            }
+        }
         Key::ErrorMessage => {
             if let Some((_, message)) = download.error() {
                 pair(out, name, message);
@@ -154,6 +182,10 @@ fn text_member(download: &Download, name: &str, key: Key, out: &mut dyn Sink) {
         // The others are numbers, or not there.
         _ => {}
     }
+}
+
+fn word(yes: bool) -> &'static str {
+    if yes { "true" } else { "false" }
 }
 
 /// What an active download is doing.
@@ -191,11 +223,7 @@ pub fn files(files: &[FileView], out: &mut dyn Sink) {
         out.key("length");
         out.digits(file.length);
         pair(out, "path", &file.path);
-        pair(
-            out,
-            "selected",
-            if file.selected { "true" } else { "false" },
-        );
+        pair(out, "selected", word(file.selected));
         out.key("uris");
         uris(&file.uris, out);
         out.close_struct();
@@ -215,23 +243,28 @@ pub fn uris(uris: &[UriEntry], out: &mut dyn Sink) {
     out.close_list();
 }
 
-/// Writes what `getServers` shows of a download of one file.
-pub fn servers(servers: &[ServerEntry], now: Instant, out: &mut dyn Sink) {
+/// Writes what `getServers` shows: the servers of each file, whose mirrors tell them apart.
+pub fn servers(files: &[FileView], servers: &[ServerEntry], now: Instant, out: &mut dyn Sink) {
     out.open_list();
-    out.open_struct();
-    pair(out, "index", "1");
-    out.key("servers");
-    out.open_list();
-    for server in servers {
+    for file in files {
+        let has = |server: &&ServerEntry| {
+            files.len() == 1 || file.uris.iter().any(|entry| entry.uri == server.uri)
+        };
         out.open_struct();
-        pair(out, "currentUri", &server.current_uri);
-        out.key("downloadSpeed");
-        out.digits(server.meter.speed(now));
-        pair(out, "uri", &server.uri);
+        pair(out, "index", &file.index.to_string());
+        out.key("servers");
+        out.open_list();
+        for server in servers.iter().filter(has) {
+            out.open_struct();
+            pair(out, "currentUri", &server.current_uri);
+            out.key("downloadSpeed");
+            out.digits(server.meter.speed(now));
+            pair(out, "uri", &server.uri);
+            out.close_struct();
+        }
+        out.close_list();
         out.close_struct();
     }
-    out.close_list();
-    out.close_struct();
     out.close_list();
 }
 

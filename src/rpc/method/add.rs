@@ -1,6 +1,6 @@
 //! Adding downloads.
 
-use crate::engine::AddRequest;
+use crate::engine::{self, AddRequest, Source};
 use crate::option::spec::ADD;
 
 use super::super::dispatch::Backend;
@@ -46,7 +46,7 @@ impl Change for AddUri {
 /// `aria2.addTorrent`: a torrent file and its web seeds.
 pub struct AddTorrent {
     torrent: Upload,
-    _web_seeds: Vec<String>,
+    uris: Vec<String>,
     place: Place,
 }
 
@@ -56,7 +56,7 @@ impl Method for AddTorrent {
     fn parse(params: &mut Params) -> Result<Self, RpcError> {
         Ok(Self {
             torrent: params.upload()?,
-            _web_seeds: params.optional_texts()?.unwrap_or_default(),
+            uris: params.optional_texts()?.unwrap_or_default(),
             place: Place::parse(params)?,
         })
     }
@@ -64,8 +64,22 @@ impl Method for AddTorrent {
 
 impl Change for AddTorrent {
     async fn call(self, backend: &Backend) -> Result<Reply, RpcError> {
-        self.place.resolve(backend).await?;
-        add_torrent(&self.torrent.into_bytes())
+        let upload = engine::Upload {
+            file: self.torrent.into_bytes().into(),
+            uris: self.uris,
+            path: None,
+            keep_copy: true,
+        };
+        let (options, position) = self.place.resolve(backend).await?;
+        let request = AddRequest {
+            source: Source::Torrent(upload),
+            options,
+        };
+        let gids = backend.engine.add(request, position).await?;
+        match gids.first() {
+            Some(gid) => Ok(Reply::Gid(*gid)),
+            None => Err(RpcError::refused("No URI to download.")),
+        }
     }
 }
 
@@ -91,16 +105,6 @@ impl Change for AddMetalink {
         self.place.resolve(backend).await?;
         add_metalink(&self.document.into_bytes())
     }
-}
-
-/// The engine has no BitTorrent: a torrent is refused with a plain sentence, anything else as
-/// aria2 refuses it.
-fn add_torrent(file: &[u8]) -> Result<Reply, RpcError> {
-    let is_dictionary = file.first() == Some(&b'd') && file.last() == Some(&b'e');
-    Err(RpcError::refused(match is_dictionary {
-        true => "BitTorrent downloads are not supported by this version.",
-        false => "Bencode decoding failed",
-    }))
 }
 
 /// The engine has no Metalink: a document is refused with a plain sentence, anything else as

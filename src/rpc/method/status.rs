@@ -158,17 +158,15 @@ impl Method for GetPeers {
 }
 
 impl Read for GetPeers {
-    /// No download of this engine has peers.
     fn read(self, backend: &Backend, out: &mut dyn Sink) -> Result<(), RpcError> {
-        backend.engine.read(|registry| {
+        let peers = backend.engine.read(|registry| {
             let download = registry.find(&self.gid)?;
-            if download.is_stopped() {
-                return Err(RequestError::NoPeers(download.gid()));
+            match download.is_stopped() {
+                true => Err(RequestError::NoPeers(download.gid())),
+                false => Ok(download.peers()),
             }
-            Ok(())
         })?;
-        out.open_list();
-        out.close_list();
+        view::peers(&peers, Instant::now(), out);
         Ok(())
     }
 }

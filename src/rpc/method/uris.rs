@@ -45,7 +45,9 @@ impl Read for GetUris {
             if download.is_stopped() {
                 return Err(RequestError::NoUris(download.gid()).into());
             }
-            view::uris(&download.uri_entries(), out);
+            // Those of the first file, as in aria2.
+            let files = download.files();
+            view::uris(files.first().map_or(&[], |file| &file.uris), out);
             Ok(())
         })
     }
@@ -67,7 +69,8 @@ impl Read for GetServers {
             if !download.is_active() {
                 return Err(RequestError::NotActive(download.gid()).into());
             }
-            view::servers(&download.servers(), Instant::now(), out);
+            let (files, servers) = (download.files(), download.servers());
+            view::servers(&files, &servers, Instant::now(), out);
             Ok(())
         })
     }
