@@ -20,6 +20,8 @@ const PEERS_MAX: usize = 2_000;
 enum State {
     Untried,
     Asked,
+    /// Asked, and another was asked meanwhile; the answer is still welcome.
+    Slow,
     Answered,
     Silent,
 }
@@ -41,6 +43,7 @@ pub struct Lookup {
     candidates: Vec<Candidate>,
     seen: HashSet<SocketAddr>,
     open: usize,
+    slow: usize,
     queries: usize,
     peers: HashSet<SocketAddr>,
 }
@@ -54,6 +57,7 @@ impl Lookup {
             candidates: Vec::new(),
             seen: HashSet::new(),
             open: 0,
+            slow: 0,
             queries: 0,
             peers: HashSet::new(),
         };
@@ -64,6 +68,15 @@ impl Lookup {
             lookup.add(None, *address);
         }
         lookup
+    }
+
+    /// Who is thought to be at an address, as far as that is known.
+    pub fn id_of(&self, address: SocketAddr) -> Option<NodeId> {
+        let known = self
+            .candidates
+            .iter()
+            .find(|known| known.address == address);
+        known?.id
     }
 
     pub fn target(&self) -> NodeId {
@@ -89,7 +102,7 @@ impl Lookup {
             && let Some(at) = self
                 .candidates
                 .iter()
-                .rposition(|known| known.state != State::Asked)
+                .rposition(|known| !matches!(known.state, State::Asked | State::Slow))
         {
             self.candidates.remove(at);
         }
@@ -124,7 +137,7 @@ impl Lookup {
         let Some(at) = self.asked(from) else {
             return Vec::new();
         };
-        self.open -= 1;
+        self.close(at);
         let mut candidate = self.candidates.remove(at);
         // The id it gives is the one that counts, for an entry point it is the first.
         candidate.state = State::Answered;
@@ -150,21 +163,39 @@ impl Lookup {
     /// No answer came from an address that was asked, or an error.
     pub fn handle_silence(&mut self, from: SocketAddr) {
         if let Some(at) = self.asked(from) {
-            self.open -= 1;
+            self.close(at);
             self.candidates[at].state = State::Silent;
         }
     }
 
+    /// An answer is late: somebody else may be asked meanwhile.
+    pub fn handle_slow(&mut self, from: SocketAddr) {
+        if let Some(at) = self.asked(from)
+            && self.candidates[at].state == State::Asked
+        {
+            self.candidates[at].state = State::Slow;
+            self.open -= 1;
+            self.slow += 1;
+        }
+    }
+
+    fn close(&mut self, at: usize) {
+        match self.candidates[at].state {
+            State::Slow => self.slow -= 1,
+            _ => self.open -= 1,
+        }
+    }
+
     fn asked(&self, from: SocketAddr) -> Option<usize> {
-        self.candidates
-            .iter()
-            .position(|known| known.address == from && known.state == State::Asked)
+        self.candidates.iter().position(|known| {
+            known.address == from && matches!(known.state, State::Asked | State::Slow)
+        })
     }
 
     /// Whether nothing is open and nobody is left to ask. To be looked at after
     /// [`Self::poll_query`] gave `None`.
     pub fn is_done(&self) -> bool {
-        self.open == 0
+        self.open == 0 && self.slow == 0
     }
 
     /// The closest nodes that answered, with the tokens to announce to them.

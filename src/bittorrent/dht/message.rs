@@ -1,5 +1,5 @@
-//! Pure: KRPC, the messages of the DHT (BEP 5), with nodes of IPv6 (BEP 32) and read-only nodes
-//! (BEP 43).
+//! Pure: KRPC, the messages of the DHT (BEP 5), with nodes of IPv6 (BEP 32), read-only nodes (BEP
+//! 43) and the address one is seen at (BEP 42).
 
 use std::net::SocketAddr;
 
@@ -40,12 +40,20 @@ pub enum Body {
         query: Query,
         /// The sender answers no queries: it is not to be kept as a node.
         read_only: bool,
+        want: Want,
     },
     Response(Response),
     Error {
         code: i64,
         text: String,
     },
+}
+
+/// Nodes of which families are to be named (BEP 32); of the sender's own where neither is set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Want {
+    pub v4: bool,
+    pub v6: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -72,6 +80,8 @@ pub struct Response {
     pub peers: Vec<SocketAddr>,
     /// Needed to announce to the sender.
     pub token: Option<Vec<u8>>,
+    /// Where the query came from, as the sender saw it (BEP 42).
+    pub seen_as: Option<SocketAddr>,
 }
 
 impl Response {
@@ -82,6 +92,7 @@ impl Response {
             nodes: Vec::new(),
             peers: Vec::new(),
             token: None,
+            seen_as: None,
         }
     }
 }
@@ -95,15 +106,21 @@ impl Message {
                     from,
                     query,
                     read_only,
+                    want,
                 } => {
                     dict.bytes("a")
-                        .dict(|args| put_arguments(args, *from, query));
+                        .dict(|args| put_arguments(args, *from, query, *want));
                     dict.bytes("q").bytes(query.name());
                     if *read_only {
                         dict.bytes("ro").int(1);
                     }
                 }
                 Body::Response(response) => {
+                    if let Some(address) = response.seen_as {
+                        let mut packed = Vec::new();
+                        compact::write(address, &mut packed);
+                        dict.bytes("ip").bytes(packed);
+                    }
                     dict.bytes("r")
                         .dict(|values| put_response(values, response));
                 }
@@ -132,7 +149,10 @@ impl Message {
         }
         let body = match dict.bytes("y")? {
             b"q" => read_query(dict)?,
-            b"r" => Body::Response(read_response(dict.dict("r")?)?),
+            b"r" => Body::Response(Response {
+                seen_as: dict.bytes("ip").and_then(compact::read),
+                ..read_response(dict.dict("r")?)?
+            }),
             b"e" => read_error(dict),
             _ => return None,
         };
@@ -154,7 +174,7 @@ impl Query {
     }
 }
 
-fn put_arguments(args: &mut Writer, from: NodeId, query: &Query) {
+fn put_arguments(args: &mut Writer, from: NodeId, query: &Query, want: Want) {
     args.bytes("id").bytes(from.0);
     match query {
         Query::Ping | Query::Unknown => {}
@@ -170,6 +190,16 @@ fn put_arguments(args: &mut Writer, from: NodeId, query: &Query) {
             args.bytes("port").int(i64::from(port.unwrap_or_default()));
             args.bytes("token").bytes(token);
         }
+    }
+    if want != Want::default() {
+        args.bytes("want").list(|list| {
+            for (name, _) in [("n4", want.v4), ("n6", want.v6)]
+                .iter()
+                .filter(|row| row.1)
+            {
+                list.bytes(name);
+            }
+        });
     }
 }
 
@@ -233,10 +263,18 @@ fn read_query(dict: Dict<'_>) -> Option<Body> {
         _ => Query::Unknown,
     };
     let read_only = dict.int("ro") == Some(1);
+    let wants = |name: &[u8]| {
+        let mut listed = args.list("want").into_iter().flat_map(|list| list.iter());
+        listed.any(|value| value.bytes() == Some(name))
+    };
     Some(Body::Query {
         from,
         query,
         read_only,
+        want: Want {
+            v4: wants(b"n4"),
+            v6: wants(b"n6"),
+        },
     })
 }
 
@@ -268,6 +306,7 @@ fn read_response(values: Dict<'_>) -> Option<Response> {
         nodes,
         peers,
         token: token.map(<[u8]>::to_vec),
+        seen_as: None,
     })
 }
 
@@ -311,7 +350,42 @@ mod tests {
             from: A,
             query,
             read_only: false,
+            want: Want::default(),
         }
+    }
+
+    #[test]
+    fn wanted_families_and_the_address_one_is_seen_at() {
+        let body = Body::Query {
+            from: A,
+            query: Query::FindNode(B),
+            read_only: true,
+            want: Want { v4: true, v6: true },
+        };
+        let message = Message {
+            transaction: b"aa".to_vec(),
+            body,
+        };
+        let text = message.encode().escape_ascii().to_string();
+        assert!(
+            text.contains("4:wantl2:n42:n6ee1:q9:find_node2:roi1e1:t"),
+            "{text}"
+        );
+        assert_eq!(Message::decode(text.as_bytes()), Some(message));
+        let body = Body::Response(Response {
+            seen_as: Some("1.2.3.4:5".parse().unwrap()),
+            ..Response::bare(A)
+        });
+        let message = Message {
+            transaction: b"aa".to_vec(),
+            body,
+        };
+        assert!(
+            message
+                .encode()
+                .starts_with(b"d2:ip6:\x01\x02\x03\x04\0\x051:rd")
+        );
+        assert_eq!(Message::decode(&message.encode()), Some(message));
     }
 
     #[test]
@@ -430,6 +504,7 @@ mod tests {
             from: A,
             query: Query::Unknown,
             read_only: true,
+            want: Want::default(),
         };
         assert_eq!(Message::decode(unknown).unwrap().body, body);
     }

@@ -3,11 +3,18 @@
 //! and IPv6; [`node`] has their sockets.
 
 pub mod file;
+pub mod guard;
 pub mod lookup;
+pub mod member;
 pub mod message;
 pub mod node;
+pub mod origin;
+pub mod store;
 pub mod table;
 pub mod token;
+
+#[cfg(test)]
+mod simulation;
 
 use std::fmt;
 use std::net::SocketAddr;

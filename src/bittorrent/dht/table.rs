@@ -60,6 +60,19 @@ impl Table {
         self.own
     }
 
+    /// The same nodes under another id of our own.
+    pub fn rename(&mut self, own: NodeId) {
+        let entries: Vec<Entry> = self.buckets.drain(..).flatten().collect();
+        *self = Self::new(own);
+        for entry in entries {
+            if let Some(bucket) = self.bucket_of(entry.node.id)
+                && self.buckets[bucket].len() < BUCKET_LEN
+            {
+                self.buckets[bucket].push(entry);
+            }
+        }
+    }
+
     fn bucket_of(&self, id: NodeId) -> Option<usize> {
         let bits = self.own.common_bits(id) as usize;
         (bits < BUCKET_COUNT).then_some(bits)
@@ -216,6 +229,12 @@ impl Table {
         let bucket = (0..=deepest).find(stale)?;
         self.changed_at[bucket] = Some(now);
         Some(bucket as u32)
+    }
+
+    /// Nodes that answered lately.
+    pub fn good_count(&self, now: Instant) -> usize {
+        let entries = self.buckets.iter().flatten();
+        entries.filter(|entry| entry.is_good(now)).count()
     }
 
     /// Nodes that are not bad, to be kept in a file.
