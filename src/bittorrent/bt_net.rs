@@ -90,11 +90,12 @@ impl BtNet {
             };
         }
         let listener = Listener::open(self);
-        let dht = Dht::start(&self.settings, &self.connection, self.net.clone());
+        // uTP needs the port of the listener, the DHT takes any of its list.
         let utp = match (self.settings.utp, listener.port()) {
             (true, Some(port)) => Utp::open(self, port),
             _ => None,
         };
+        let dht = Dht::start(&self.settings, &self.connection);
         let udp = dht.iter().filter_map(|dht| dht.port_v4());
         let udp = udp.chain(utp.as_ref().and(listener.port())).collect();
         let mapper = self.settings.port_mapping;

@@ -9,6 +9,7 @@ mod logins;
 mod proxy;
 mod tls;
 mod tunnel;
+pub mod udp;
 
 pub use client::Net;
 pub use cookie_store::CookieStore;

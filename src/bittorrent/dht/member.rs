@@ -20,7 +20,7 @@ use crate::format::info_hash::InfoHash;
 const SLOW_AFTER: Duration = Duration::from_millis(1_500);
 const MAINTENANCE: Duration = Duration::from_secs(5);
 /// Between two tries to get into the DHT; doubled each time.
-const ENTER_AFTER: Duration = Duration::from_secs(10);
+const ENTER_AFTER: Duration = Duration::from_secs(5);
 const ENTER_AFTER_MAX: Duration = Duration::from_secs(300);
 /// Nodes pinged at each maintenance.
 const PINGS_MAX: usize = 8;
@@ -177,6 +177,11 @@ impl Member {
             announce,
         };
         let id = self.begin(NodeId(info_hash.0), goal);
+        // Whoever announced himself to us: nobody else may know of him in a small network.
+        let known = self.store.some(now, info_hash, &mut self.rng);
+        if !known.is_empty() {
+            self.events.push_back(Event::Peers(id, known));
+        }
         self.pump(now);
         id
     }

@@ -2,8 +2,11 @@
 //! lookups, tokens and the file that keeps nodes between sessions, all pure. One of each for IPv4
 //! and IPv6; [`node`] has their sockets.
 
+mod driver;
+mod entry;
 pub mod file;
 pub mod guard;
+mod keep;
 pub mod lookup;
 pub mod member;
 pub mod message;
