@@ -296,6 +296,16 @@ impl OpenFiles {
             if !file.selected || file.padding {
                 continue;
             }
+            // Of many files those that stand there are opened when they are needed.
+            if self.layout.files().len() > 1
+                && matches!(self.mode, OpenMode::Existing | OpenMode::ReadOnly)
+                && let Ok(standing) = std::fs::metadata(&file.path)
+                && standing.is_file()
+            {
+                self.slots[index].note_standing(&standing);
+                device.get_or_insert(standing.dev());
+                continue;
+            }
             let opened = self.open_slot(index)?;
             if device.is_none() {
                 device = opened.metadata().ok().map(|data| data.dev());

@@ -51,8 +51,13 @@ impl Slot {
         if self.identity.get().is_none()
             && let Ok(data) = file.metadata()
         {
-            let _ = self.identity.set((data.dev(), data.ino()));
+            self.note_standing(&data);
         }
+    }
+
+    /// Remembers which file stands there, as if it had been opened.
+    pub fn note_standing(&self, data: &Metadata) {
+        let _ = self.identity.set((data.dev(), data.ino()));
     }
 
     pub fn was_opened(&self) -> bool {

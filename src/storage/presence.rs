@@ -60,11 +60,15 @@ impl Files {
         let mut holes = RangeSet::new();
         for index in self.shared.wanted() {
             let here = self.layout().span_of(index);
+            let mut spans = written.within(here).peekable();
+            if spans.peek().is_none() {
+                continue;
+            }
             let file = self.shared.file(index)?;
             if !is_regular(&file) {
                 continue;
             }
-            for span in written.within(here) {
+            for span in spans {
                 self.shared.add_holes(&file, index, span, &mut holes)?;
             }
         }

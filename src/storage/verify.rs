@@ -1,15 +1,19 @@
 //! Hashing what is on the disk. These functions block: call them on a blocking thread.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use super::Files;
 use super::digest::{DigestKind, Hasher};
+use super::{Files, PieceHashes};
 use crate::base::bitfield::Bitfield;
 use crate::base::error::{ErrorCode, Failure};
-use crate::base::units::Span;
+use crate::base::units::{PieceIdx, Span};
 
 /// Read at once; small enough to stay in the processor's cache while it is hashed.
 const CHUNK: usize = 256 * 1024;
+/// Between two looks at threads that hash the last pieces.
+const HELPERS_LOOK: Duration = Duration::from_millis(2);
 
 /// What to tell while hashing, and whether to stop.
 pub struct Watch<'a> {
@@ -59,59 +63,106 @@ pub fn hash_span(
     Ok(Some(hasher.finish()))
 }
 
-/// Digests of equal pieces of a download, as torrents and Metalinks list them.
-pub struct PieceHashes<'a> {
-    pub kind: DigestKind,
-    /// Bytes of every piece but the last one; not 0.
-    pub piece_len: u32,
-    /// One digest after the other, in the order of the pieces.
-    pub digests: &'a [u8],
-}
-
-impl PieceHashes<'_> {
-    /// The digest of piece `index`; `None` past the end.
-    pub fn digest(&self, index: u32) -> Option<&[u8]> {
-        let len = self.kind.digest_len();
-        let start = (index as usize).checked_mul(len)?;
-        self.digests.get(start..start.checked_add(len)?)
-    }
-
-    fn span(&self, index: u32, total: u64) -> Span {
-        let start = u64::from(index) * u64::from(self.piece_len);
-        Span::new(start, (start + u64::from(self.piece_len)).min(total))
-    }
-}
-
 /// Which of the pieces in `check` are there and right; `None` when stopped. Pieces of which
-/// bytes are missing are wrong, which is no error.
+/// bytes are missing are wrong, which is no error. Works on as many threads as there are cores;
+/// `watch` is told on this one.
 ///
 /// # Errors
 /// 17 reading failed, or the length of the download is not known.
 pub fn check_pieces(
     files: &Files,
-    hashes: &PieceHashes<'_>,
+    hashes: &PieceHashes,
     check: &Bitfield,
     watch: &Watch<'_>,
 ) -> Result<Option<Bitfield>, Failure> {
     let total = files.total().ok_or_else(|| {
         Failure::fatal(ErrorCode::FileIo, "the length of the download is not known")
     })?;
-    let mut good = Bitfield::new(check.len());
-    let mut buf = buffer(u64::from(hashes.piece_len).min(total));
-    let mut done = 0;
-    for index in check.ones() {
-        let span = hashes.span(index, total);
-        match hash_piece(files, span, hashes.kind, &mut buf, watch.stop)? {
-            Piece::Stopped => return Ok(None),
-            Piece::Missing => {}
-            Piece::Digest(digest) => {
-                good.set(index, hashes.digest(index) == Some(digest.as_slice()));
-            }
+    let pieces: Vec<u32> = check.ones().collect();
+    let crew = Crew {
+        files,
+        hashes,
+        total,
+        pieces: &pieces,
+        next: AtomicUsize::new(0),
+        done: AtomicU64::new(0),
+        give_up: AtomicBool::new(false),
+        stop: watch.stop,
+    };
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let (mine, others) = std::thread::scope(|scope| {
+        let helpers = (1..cores.min(pieces.len())).map(|_| {
+            let thread = std::thread::Builder::new().name("arioso-hash".into());
+            thread.spawn_scoped(scope, || crew.work(&|_| ()))
+        });
+        // Without threads it takes longer, that is all.
+        let helpers: Vec<_> = helpers.filter_map(Result::ok).collect();
+        let mine = crew.work(watch.done);
+        while helpers.iter().any(|helper| !helper.is_finished()) {
+            std::thread::sleep(HELPERS_LOOK);
+            (watch.done)(crew.done.load(Ordering::Acquire));
         }
-        done += span.len();
-        (watch.done)(done);
+        let others: Vec<_> = helpers.into_iter().map(|helper| helper.join()).collect();
+        (mine, others)
+    });
+    let mut good = Bitfield::new(check.len());
+    let others = others.into_iter().map(|joined| match joined {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    });
+    for result in std::iter::once(mine).chain(others) {
+        for piece in result? {
+            good.set(piece, true);
+        }
+    }
+    if watch.stop.load(Ordering::Acquire) {
+        return Ok(None);
     }
     Ok(Some(good))
+}
+
+/// Threads that take one piece after the other.
+struct Crew<'a> {
+    files: &'a Files,
+    hashes: &'a PieceHashes,
+    total: u64,
+    pieces: &'a [u32],
+    /// Index into `pieces`.
+    next: AtomicUsize,
+    /// Bytes hashed.
+    done: AtomicU64,
+    /// One of the threads has failed.
+    give_up: AtomicBool,
+    stop: &'a AtomicBool,
+}
+
+impl Crew<'_> {
+    /// What one thread does; gives the pieces it found right.
+    fn work(&self, tell: &dyn Fn(u64)) -> Result<Vec<u32>, Failure> {
+        let mut good = Vec::new();
+        let mut buf = buffer(self.hashes.piece_len.min(self.total));
+        while !self.give_up.load(Ordering::Acquire)
+            && let Some(&piece) = self.pieces.get(self.next.fetch_add(1, Ordering::AcqRel))
+        {
+            let start = u64::from(piece) * self.hashes.piece_len;
+            let span = Span::new(start, (start + self.hashes.piece_len).min(self.total));
+            match hash_piece(self.files, span, self.hashes.kind, &mut buf, self.stop) {
+                Ok(Piece::Stopped) => break,
+                Ok(Piece::Missing) => {}
+                Ok(Piece::Digest(digest)) => {
+                    if self.hashes.of(PieceIdx(piece)) == Some(digest.as_slice()) {
+                        good.push(piece);
+                    }
+                }
+                Err(failure) => {
+                    self.give_up.store(true, Ordering::Release);
+                    return Err(failure);
+                }
+            }
+            tell(self.done.fetch_add(span.len(), Ordering::AcqRel) + span.len());
+        }
+        Ok(good)
+    }
 }
 
 enum Piece {

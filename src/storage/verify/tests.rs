@@ -49,11 +49,10 @@ fn all_of(len: u32) -> Bitfield {
 
 /// The pieces found right, drawn: `#` right, `.` wrong.
 fn draw(files: &Files, check: &Bitfield) -> String {
-    let digests = digests();
     let hashes = PieceHashes {
         kind: DigestKind::Sha1,
-        piece_len: PIECE,
-        digests: &digests,
+        piece_len: u64::from(PIECE),
+        digests: digests().into(),
     };
     let watch = Watch {
         done: &|_| {},
@@ -127,6 +126,39 @@ fn damaged_and_missing_pieces_are_found() {
         draw(&open(dir.path(), OpenMode::Existing), &all_of(4)),
         "...#"
     );
+}
+
+#[test]
+fn checking_many_pieces_tells_all_bytes_and_can_be_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = filled(dir.path());
+    let piece_len = 1000;
+    let hashes = PieceHashes {
+        kind: DigestKind::Sha256,
+        piece_len: piece_len as u64,
+        digests: content()
+            .chunks(piece_len)
+            .flat_map(|piece| {
+                let mut hasher = Hasher::new(DigestKind::Sha256);
+                hasher.update(piece);
+                hasher.finish()
+            })
+            .collect(),
+    };
+    let (told, stop) = (Cell::new(0), AtomicBool::new(false));
+    let watch = Watch {
+        done: &|at| told.set(told.get().max(at)),
+        stop: &stop,
+    };
+    let good = check_pieces(&files, &hashes, &all_of(1000), &watch);
+    assert!(good.unwrap().unwrap().all());
+    assert_eq!(told.get(), 1_000_000);
+    let watch = Watch {
+        done: &|_| stop.store(true, Ordering::Release),
+        stop: &stop,
+    };
+    let good = check_pieces(&files, &hashes, &all_of(1000), &watch);
+    assert_eq!(good, Ok(None));
 }
 
 #[test]
