@@ -14,14 +14,26 @@
 //!
 //! Pieces that mirrors fetched come by [`Crowd::handle_had`].
 
-use std::time::{Duration, Instant};
+mod member;
+mod orders;
+mod partial;
+mod rarity;
+#[cfg(test)]
+mod tests;
 
-use super::piece_map::PieceMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use self::member::{Member, Members};
+use self::orders::Pass;
+use self::partial::Partial;
+use self::rarity::Rarity;
 use crate::base::bitfield::Bitfield;
+use crate::base::range_set::RangeSet;
 use crate::base::rng::Rng;
 use crate::base::units::{PieceIdx, SourceId, Span};
 use crate::bittorrent::peer::Shape;
-use crate::bittorrent::wire::Block;
+use crate::bittorrent::wire::{BLOCK_LEN, Block};
 
 /// What a crowd follows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,8 +53,8 @@ impl Default for CrowdSettings {
 /// What the driver has to do now, in this order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Orders {
-    /// Pieces just checked out, each with the spans of the download that are on disk already.
-    pub open: Vec<(PieceIdx, Vec<Span>)>,
+    /// Pieces just checked out, each with the bytes of the download that are on disk already.
+    pub open: Vec<(PieceIdx, RangeSet)>,
     pub interest: Vec<(SourceId, bool)>,
     pub cancels: Vec<(SourceId, Vec<Block>)>,
     pub requests: Vec<(SourceId, Vec<Block>)>,
@@ -51,10 +63,41 @@ pub struct Orders {
 }
 
 /// The peers of one torrent and what is asked of them.
+///
+/// Invariant: a wanted piece that is not had is free (in `rarity`), parked, or open. A block of an
+/// open piece is had, asked of somebody, or free; what a peer is asked for and what blocks are asked
+/// of it are the same.
 pub struct Crowd {
     shape: Shape,
     settings: CrowdSettings,
     rng: Rng,
+    peers: Members,
+    rarity: Rarity,
+    had: Bitfield,
+    wanted: Bitfield,
+    /// Wanted pieces that are not had.
+    lacking: u32,
+    open: BTreeMap<PieceIdx, Partial>,
+    /// Open pieces with free blocks that belong to no peer alone.
+    shared: BTreeSet<PieceIdx>,
+    /// Open pieces with free blocks that one peer has for itself, though it need not.
+    owned: BTreeSet<PieceIdx>,
+    /// Pieces that failed their hash once: what comes late for them proves nothing.
+    failed: BTreeSet<PieceIdx>,
+    /// Wanted pieces that mirrors hold, or that are on their way back to them.
+    parked: BTreeSet<PieceIdx>,
+    /// The map's count of leases given back when pieces were parked.
+    parked_at: u64,
+    /// Peers that may have something to be asked for.
+    ready: BTreeSet<SourceId>,
+    /// Peers with room for which nothing was found.
+    starved: BTreeSet<SourceId>,
+    interest_changed: BTreeSet<SourceId>,
+    cancels: BTreeMap<SourceId, Vec<Block>>,
+    /// Pieces to give back, with the next orders.
+    give_back: Vec<PieceIdx>,
+    pass: Pass,
+    steps: u64,
 }
 
 impl Crowd {
@@ -66,113 +109,447 @@ impl Crowd {
         wanted: &Bitfield,
         rng: Rng,
     ) -> Self {
-        let _ = (have, wanted);
-        Self {
+        let count = shape.piece_count();
+        let mut crowd = Self {
             shape,
             settings,
             rng,
-        }
+            peers: Members::new(),
+            rarity: Rarity::new(count),
+            had: have.clone(),
+            wanted: Bitfield::new(count),
+            lacking: 0,
+            open: BTreeMap::new(),
+            shared: BTreeSet::new(),
+            owned: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            parked: BTreeSet::new(),
+            parked_at: 0,
+            ready: BTreeSet::new(),
+            starved: BTreeSet::new(),
+            interest_changed: BTreeSet::new(),
+            cancels: BTreeMap::new(),
+            give_back: Vec::new(),
+            pass: Pass::default(),
+            steps: 0,
+        };
+        crowd.set_wanted(wanted);
+        crowd
     }
 
     /// The selection changed.
     pub fn set_wanted(&mut self, wanted: &Bitfield) {
-        let _ = wanted;
+        self.wanted = wanted.clone();
+        let dropped: Vec<PieceIdx> = self.open.keys().copied().collect();
+        for piece in dropped {
+            if !wanted.get(piece.0) {
+                self.close(piece);
+                self.give_back.push(piece);
+            }
+        }
+        self.parked.clear();
+        self.lacking = 0;
+        for index in 0..self.shape.piece_count() {
+            let piece = PieceIdx(index);
+            let lacks = self.lacks(piece);
+            self.lacking += u32::from(lacks);
+            let free = lacks && !self.open.contains_key(&piece);
+            self.rarity.set_free(piece, free, &mut self.rng);
+        }
+        for id in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.count_useful(id);
+        }
+        self.wake_all();
     }
 
     /// These pieces go before all others (`bt-prioritize-piece`, see [`urgent_pieces`]).
     pub fn set_urgent(&mut self, pieces: &[PieceIdx]) {
-        let _ = pieces;
+        self.rarity.set_urgent(pieces, &mut self.rng);
     }
 
     /// A peer is connected; it has nothing and chokes us.
     pub fn join(&mut self, now: Instant, id: SourceId) {
-        let _ = (now, id);
+        let member = Member::new(now, self.shape.piece_count());
+        self.peers.insert(id, member);
     }
 
     /// A peer is gone; what was asked of it is free again. `Released` need not be told for it.
     pub fn leave(&mut self, now: Instant, id: SourceId) {
-        let _ = (now, id);
+        self.disown(id);
+        let Some(member) = self.peers.remove(&id) else {
+            return;
+        };
+        self.ready.remove(&id);
+        self.starved.remove(&id);
+        self.interest_changed.remove(&id);
+        self.cancels.remove(&id);
+        for (piece, index) in member.asked.keys() {
+            self.unask(*piece, *index, id);
+        }
+        if member.seeder {
+            self.rarity.remove_seeder();
+        } else {
+            for piece in member.has.ones() {
+                self.rarity.remove(PieceIdx(piece), &mut self.rng);
+            }
+        }
+        let _ = now;
     }
 
     pub fn handle_has(&mut self, id: SourceId, pieces: &[PieceIdx]) {
-        let _ = (id, pieces);
+        if pieces.len() as u64 >= u64::from(self.shape.piece_count()) {
+            return self.handle_has_all(id);
+        }
+        let Some(member) = self.peers.get_mut(&id).filter(|member| !member.seeder) else {
+            return;
+        };
+        for piece in pieces {
+            if piece.0 >= member.has.len() || member.has.get(piece.0) {
+                continue;
+            }
+            member.has.set(piece.0, true);
+            self.rarity.add(*piece, &mut self.rng);
+            member.useful += u32::from(self.wanted.get(piece.0) && !self.had.get(piece.0));
+        }
+        if member.has.all() {
+            return self.handle_has_all(id);
+        }
+        self.interest_changed.insert(id);
+        self.wake(id);
     }
 
     pub fn handle_has_all(&mut self, id: SourceId) {
-        let _ = id;
+        let count = self.shape.piece_count();
+        let Some(member) = self.peers.get_mut(&id).filter(|member| !member.seeder) else {
+            return;
+        };
+        for piece in member.has.ones() {
+            self.rarity.remove(PieceIdx(piece), &mut self.rng);
+        }
+        member.seeder = true;
+        for piece in 0..count {
+            member.has.set(piece, true);
+        }
+        member.useful = self.lacking;
+        self.rarity.add_seeder();
+        self.interest_changed.insert(id);
+        self.wake(id);
     }
 
     pub fn handle_choked(&mut self, id: SourceId, choked: bool) {
-        let _ = (id, choked);
+        let Some(member) = self.peers.get_mut(&id) else {
+            return;
+        };
+        member.choked = choked;
+        if choked {
+            member.window = 0;
+            self.disown(id);
+        } else {
+            member.refused.clear();
+            self.wake(id);
+        }
     }
 
     pub fn handle_allowed_fast(&mut self, id: SourceId, piece: PieceIdx) {
-        let _ = (id, piece);
+        if let Some(member) = self.peers.get_mut(&id) {
+            member.allow(piece);
+            self.wake(id);
+        }
     }
 
     pub fn handle_suggests(&mut self, id: SourceId, piece: PieceIdx) {
-        let _ = (id, piece);
+        if let Some(member) = self.peers.get_mut(&id) {
+            member.suggest(piece);
+        }
     }
 
     pub fn handle_snubbed(&mut self, id: SourceId, snubbed: bool) {
-        let _ = (id, snubbed);
+        let Some(member) = self.peers.get_mut(&id) else {
+            return;
+        };
+        member.snubbed = snubbed;
+        if snubbed {
+            self.disown(id);
+        } else {
+            self.wake(id);
+        }
     }
 
     /// So many blocks more may be asked of the peer now.
     pub fn handle_window(&mut self, id: SourceId, blocks: usize) {
-        let _ = (id, blocks);
+        if let Some(member) = self.peers.get_mut(&id) {
+            member.window = blocks;
+            self.wake(id);
+        }
     }
 
     pub fn handle_took(&mut self, now: Instant, id: SourceId, blocks: &[Block]) {
-        let _ = (now, id, blocks);
+        for block in blocks {
+            self.take(now, id, *block);
+        }
+    }
+
+    fn take(&mut self, now: Instant, id: SourceId, block: Block) {
+        let (piece, index) = (block.piece, (block.begin / BLOCK_LEN) as usize);
+        let asked = self.peers.get_mut(&id).and_then(|member| {
+            member.sent(now, u64::from(block.len));
+            member.asked.remove(&(piece, index))
+        });
+        self.unask(piece, index, id);
+        // A block that was put before its piece failed and one that was put after look the same.
+        let void = asked.map_or(self.failed.contains(&piece), |asked| asked.void);
+        let Some(partial) = self.open.get_mut(&piece).filter(|_| !void) else {
+            return;
+        };
+        for other in partial.took(now, index) {
+            self.cancels.entry(other).or_default().push(block);
+        }
+        self.sort(piece);
     }
 
     pub fn handle_released(&mut self, now: Instant, id: SourceId, blocks: &[Block]) {
-        let _ = (now, id, blocks);
+        let _ = now;
+        for block in blocks {
+            let (piece, index) = (block.piece, (block.begin / BLOCK_LEN) as usize);
+            let Some(member) = self.peers.get_mut(&id) else {
+                return;
+            };
+            let Some(asked) = member.asked.remove(&(piece, index)) else {
+                continue;
+            };
+            let cancelled = self.open.get(&piece).is_none_or(|open| open.is_had(index));
+            if !asked.void && !cancelled && !member.choked && !member.snubbed {
+                member.refuse(piece);
+            }
+            self.unask(piece, index, id);
+        }
+        self.wake(id);
     }
 
-    /// A piece of ours was hashed. The assembler holds nothing of a bad one any more.
-    pub fn handle_piece(&mut self, piece: PieceIdx, good: bool) {
-        let _ = (piece, good);
+    /// A piece of ours was hashed. The assembler holds nothing of a bad one any more, and keeps it
+    /// open.
+    pub fn handle_piece(&mut self, now: Instant, piece: PieceIdx, good: bool) {
+        if good {
+            self.close(piece);
+            self.failed.remove(&piece);
+            return self.handle_had(piece, true);
+        }
+        self.failed.insert(piece);
+        let owner = self.open.get(&piece).and_then(|partial| partial.owner);
+        if let Some(member) = owner.and_then(|owner| self.peers.get_mut(&owner)) {
+            member.owned.retain(|owned| *owned != piece);
+        }
+        let Some(partial) = self.open.get_mut(&piece) else {
+            return;
+        };
+        partial.solo = true;
+        for (index, by) in partial.reset(now) {
+            self.void(piece, index, by);
+        }
+        self.sort(piece);
+        self.wake_all();
     }
 
     /// A piece was verified, or turned out not to be there after all, by others than us: feed it
     /// from `PieceMap::take_changed`.
     pub fn handle_had(&mut self, piece: PieceIdx, had: bool) {
-        let _ = (piece, had);
-    }
-
-    /// Everything that follows from what was told since the last call. With `mirrors_idle`
-    /// ([`Plan::mirrors_idle`](super::plan::Plan::mirrors_idle)) slow peers give up pieces.
-    pub fn poll_orders(&mut self, now: Instant, map: &mut PieceMap, mirrors_idle: bool) -> Orders {
-        let _ = (now, map, mirrors_idle, &mut self.rng, self.settings);
-        Orders::default()
-    }
-
-    /// When [`Self::poll_orders`] is to be called at the latest.
-    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        Some(now + Duration::from_secs(1))
+        if piece.0 >= self.had.len() || self.had.get(piece.0) == had {
+            return;
+        }
+        if had && self.open.contains_key(&piece) {
+            self.close(piece);
+        }
+        let wanted = self.wanted.get(piece.0);
+        self.had.set(piece.0, had);
+        self.parked.remove(&piece);
+        self.rarity.set_free(piece, wanted && !had, &mut self.rng);
+        if !wanted {
+            return;
+        }
+        self.lacking = match had {
+            true => self.lacking.saturating_sub(1),
+            false => self.lacking + 1,
+        };
+        for (id, member) in &mut self.peers {
+            if !member.has.get(piece.0) {
+                continue;
+            }
+            member.useful = match had {
+                true => member.useful.saturating_sub(1),
+                false => member.useful + 1,
+            };
+            if (member.useful > 0) != member.interested {
+                self.interest_changed.insert(*id);
+            }
+        }
+        if !had {
+            self.wake_all();
+        }
     }
 
     /// Connected peers that have the piece.
     pub fn availability(&self, piece: PieceIdx) -> u32 {
-        let _ = piece;
-        0
+        self.rarity.availability(piece)
     }
 
     /// Connected peers that have everything.
     pub fn seeders(&self) -> usize {
-        0
+        self.rarity.seeders() as usize
     }
 
     pub fn is_seeder(&self, id: SourceId) -> bool {
-        let _ = id;
-        false
+        self.peers.get(&id).is_some_and(|member| member.seeder)
+    }
+
+    /// Connected peers that have something we want.
+    pub fn useful_peers(&self) -> usize {
+        self.peers.values().filter(|peer| peer.useful > 0).count()
     }
 
     /// Whether every wanted piece is there.
     pub fn is_done(&self) -> bool {
-        self.shape.total == 0
+        self.lacking == 0
+    }
+
+    /// Pieces and blocks looked at since the beginning: what tests hold to a bound.
+    pub fn steps(&self) -> u64 {
+        self.steps + self.rarity.steps()
+    }
+
+    fn lacks(&self, piece: PieceIdx) -> bool {
+        self.wanted.get(piece.0) && !self.had.get(piece.0)
+    }
+
+    fn count_useful(&mut self, id: SourceId) {
+        let Some(member) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let lists = self.wanted.as_bytes().iter().zip(self.had.as_bytes());
+        let useful = member.has.as_bytes().iter().zip(lists);
+        member.useful = useful
+            .map(|(has, (wanted, had))| (has & wanted & !had).count_ones())
+            .sum();
+        self.interest_changed.insert(id);
+    }
+
+    /// Forgets an open piece; requests for it are taken back.
+    fn close(&mut self, piece: PieceIdx) {
+        self.shared.remove(&piece);
+        self.owned.remove(&piece);
+        let cramped = self.open.len() >= self.open_max();
+        let Some(partial) = self.open.remove(&piece) else {
+            return;
+        };
+        if cramped {
+            self.wake_all();
+        }
+        if let Some(member) = partial.owner.and_then(|owner| self.peers.get_mut(&owner)) {
+            member.owned.retain(|owned| *owned != piece);
+        }
+        for (index, by) in partial.all_askers() {
+            self.void(piece, index, by);
+        }
+    }
+
+    /// Takes a request back for good.
+    fn void(&mut self, piece: PieceIdx, index: usize, by: SourceId) {
+        if let Some(member) = self.peers.get_mut(&by)
+            && let Some(asked) = member.asked.get_mut(&(piece, index))
+        {
+            asked.void = true;
+            let block = partial::block(self.shape, piece, index);
+            self.cancels.entry(by).or_default().push(block);
+        }
+    }
+
+    fn unask(&mut self, piece: PieceIdx, index: usize, by: SourceId) {
+        let Some(partial) = self.open.get_mut(&piece) else {
+            return;
+        };
+        if partial.unask(index, by) {
+            self.sort(piece);
+            self.wake_all();
+        }
+    }
+
+    /// What belongs to this peer alone is for all.
+    fn disown(&mut self, id: SourceId) {
+        let Some(member) = self.peers.get_mut(&id) else {
+            return;
+        };
+        for piece in std::mem::take(&mut member.owned) {
+            if let Some(partial) = self.open.get_mut(&piece) {
+                partial.owner = None;
+            }
+            self.sort(piece);
+            self.wake_all();
+        }
+    }
+
+    /// Puts an open piece into the list it belongs to.
+    fn sort(&mut self, piece: PieceIdx) {
+        self.shared.remove(&piece);
+        self.owned.remove(&piece);
+        let open = self.open.get(&piece).filter(|open| open.free() > 0);
+        match open.map(|open| (open.owner, open.solo)) {
+            Some((None, _)) => self.shared.insert(piece),
+            Some((Some(_), false)) => self.owned.insert(piece),
+            Some((Some(_), true)) | None => false,
+        };
+    }
+
+    /// Something changed for this peer.
+    fn wake(&mut self, id: SourceId) {
+        self.starved.remove(&id);
+        self.ready.insert(id);
+    }
+
+    /// There is work again.
+    fn wake_all(&mut self) {
+        self.ready.append(&mut self.starved);
+    }
+
+    /// Checks the invariant.
+    ///
+    /// # Errors
+    /// A sentence about what is broken.
+    pub fn check(&self) -> Result<(), String> {
+        for (piece, partial) in &self.open {
+            if self.rarity.is_free(*piece) || self.parked.contains(piece) {
+                return Err(format!("{piece:?} is open and not"));
+            }
+            for (index, by) in partial.all_askers() {
+                let member = self.peers.get(&by);
+                let asked = member.and_then(|member| member.asked.get(&(*piece, index)));
+                if asked.is_none_or(|asked| asked.void) {
+                    return Err(format!("{piece:?} {index} is not asked of {by:?}"));
+                }
+            }
+        }
+        for (id, member) in &self.peers {
+            for ((piece, index), _) in member.asked.iter().filter(|(_, asked)| !asked.void) {
+                let asks = |partial: &Partial| {
+                    let found = partial.all_askers().any(|asker| asker == (*index, *id));
+                    found
+                };
+                if !self.open.get(piece).is_some_and(asks) {
+                    return Err(format!("{id:?} is asked for {piece:?} {index} by nobody"));
+                }
+            }
+        }
+        for index in 0..self.shape.piece_count() {
+            let piece = PieceIdx(index);
+            let places = [
+                self.rarity.is_free(piece),
+                self.parked.contains(&piece),
+                self.open.contains_key(&piece),
+            ];
+            let count = places.iter().filter(|place| **place).count();
+            if count != usize::from(self.lacks(piece)) {
+                return Err(format!("{piece:?} is in {count} places: {places:?}"));
+            }
+        }
+        Ok(())
     }
 }
 

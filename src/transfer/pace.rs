@@ -59,6 +59,16 @@ impl Pace {
         self.rate
     }
 
+    /// Bytes a second as it was, whatever has been silent since.
+    pub fn last_rate(&self) -> Option<f64> {
+        self.rate
+    }
+
+    /// How long nothing has come, in steps of a sample.
+    pub fn silence(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
+    }
+
     /// Whether a source that holds a lease has gone silent.
     pub fn stalled(&self, now: Instant) -> bool {
         self.pending == 0 && now.saturating_duration_since(self.since) >= STALL

@@ -23,6 +23,10 @@ pub struct Ask {
     pub selector: PieceSelector,
     /// Step of the selectors that work in steps, in bytes.
     pub step: u64,
+    /// What it can fetch at all; `None`: everything.
+    pub reach: Option<Span>,
+    /// Bytes it gets at most, whole pieces where the span allows it; for mirrors beside peers.
+    pub len_max: Option<u64>,
 }
 
 /// A lease that may be split.
@@ -35,6 +39,16 @@ pub struct Candidate {
 
 /// Chooses among missing spans.
 pub fn pick(missing: &[Span], ask: &Ask, piece_len: u64, rng: &mut Rng) -> Option<Span> {
+    let span = pick_whole(missing, ask, piece_len, rng)?;
+    let Some(len_max) = ask.len_max.filter(|len_max| *len_max < span.len()) else {
+        return Some(span);
+    };
+    // Up to the end of a piece, so that none is begun and left.
+    let end = (span.start + len_max).next_multiple_of(piece_len);
+    Some(Span::new(span.start, span.end.min(end)))
+}
+
+fn pick_whole(missing: &[Span], ask: &Ask, piece_len: u64, rng: &mut Rng) -> Option<Span> {
     if let Some(at) = ask.body_at
         && let Some(span) = missing.iter().find(|span| span.start == at)
     {
@@ -209,6 +223,8 @@ mod tests {
             body_at: None,
             selector: PieceSelector::Default,
             step: 4 * CELL,
+            reach: None,
+            len_max: None,
         }
     }
 

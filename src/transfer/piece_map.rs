@@ -2,7 +2,10 @@
 //!
 //! Invariant: a byte is missing, leased or written; a piece is verified only when all its bytes
 //! are written. Leases overlap neither each other nor what is written, except that a lease taken
-//! over from a slow source stays doubled until the new one has delivered its first bytes.
+//! over from a slow source stays doubled until the new one has delivered its first bytes. A piece
+//! the swarm has checked out is leased to nobody.
+
+mod swarm;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -19,6 +22,9 @@ pub const UNKNOWN_END: u64 = u64::MAX;
 
 /// Stands for whoever wrote bytes before this run.
 pub const EARLIER: SourceId = SourceId(u32::MAX);
+
+/// Stands for the peers of a torrent.
+pub const SWARM: SourceId = SourceId(u32::MAX - 1);
 
 /// One source's claim.
 #[derive(Clone, Debug)]
@@ -49,7 +55,7 @@ pub struct Progress {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The piece is there.
-    Good,
+    Good { writers: Vec<SourceId> },
     /// It is missing again; one writer is a culprit.
     Bad { writers: Vec<SourceId> },
     /// Bytes of it were written while it was hashed: the result says nothing.
@@ -72,6 +78,16 @@ pub struct PieceMap {
     /// Pieces that several writers spoilt together: each is fetched again by one source alone, so
     /// that a second failure names the culprit.
     solo: BTreeSet<PieceIdx>,
+    /// Bytes nobody has to fetch: of files that are not selected.
+    unwanted: RangeSet,
+    /// Wanted pieces that are not had.
+    lacking: u32,
+    /// Pieces peers work on, and whether a mirror wrote into one meanwhile.
+    swarm: BTreeMap<PieceIdx, bool>,
+    /// Counts what makes bytes free again.
+    lease_changes: u64,
+    /// Peers wait for what mirrors hold.
+    contended: bool,
     changed: Vec<PieceIdx>,
 }
 
@@ -93,6 +109,11 @@ impl PieceMap {
             writers: BTreeMap::new(),
             hashing: BTreeMap::new(),
             solo: BTreeSet::new(),
+            unwanted: RangeSet::new(),
+            lacking: 0,
+            swarm: BTreeMap::new(),
+            lease_changes: 0,
+            contended: false,
             changed: Vec::new(),
         };
         for index in 0..map.have.len() {
@@ -103,6 +124,7 @@ impl PieceMap {
                 map.writers.insert(PieceIdx(index), vec![EARLIER]);
             }
         }
+        map.lacking = map.have.len() - map.have.count_ones();
         map
     }
 
@@ -147,22 +169,46 @@ impl PieceMap {
         Span::new(start, (start + self.piece_len).min(self.total))
     }
 
-    /// Everything is written, and verified where it can be.
+    /// Everything wanted is written, and verified where it can be.
     pub fn is_complete(&self) -> bool {
-        self.total != UNKNOWN_END && self.have.all() && self.written.total() >= self.total
+        self.total != UNKNOWN_END && self.lacking == 0
     }
 
-    /// Neither written nor claimed.
+    /// Wanted, neither written nor claimed.
     pub fn missing(&self) -> Vec<Span> {
-        let mut claimed: RangeSet = self
-            .held
-            .iter()
-            .map(|held| Span::new(held.at, held.end))
+        self.missing_in(Span::new(0, self.total))
+    }
+
+    /// What is [missing](Self::missing) of a part of the download.
+    pub fn missing_in(&self, part: Span) -> Vec<Span> {
+        let part = part.intersect(Span::new(0, self.total));
+        let held = self.held.iter().map(|held| Span::new(held.at, held.end));
+        let swarm = self.swarm.keys().map(|piece| self.piece_span(*piece));
+        let mut claimed: Vec<Span> = held
+            .chain(swarm)
+            .chain(self.unwanted.within(part))
+            .filter(|span| !span.is_empty())
             .collect();
-        for span in self.written.iter() {
-            claimed.insert(span);
+        claimed.sort_unstable();
+        let mut claimed = claimed.into_iter().peekable();
+        let mut missing = Vec::new();
+        for gap in self.written.gaps(part) {
+            let mut at = gap.start;
+            while let Some(next) = claimed.peek().filter(|next| next.start < gap.end) {
+                if next.start > at {
+                    missing.push(Span::new(at, next.start));
+                }
+                at = at.max(next.end);
+                if next.end > gap.end {
+                    break;
+                }
+                claimed.next();
+            }
+            if at < gap.end {
+                missing.push(Span::new(at, gap.end));
+            }
         }
-        claimed.gaps(Span::new(0, self.total)).collect()
+        missing
     }
 
     /// The rest of a source's lease.
@@ -175,8 +221,9 @@ impl PieceMap {
 
     /// Claims a missing span for a source; `None` when nothing unclaimed is missing.
     pub fn lease(&mut self, ask: &Ask, rng: &mut Rng) -> Option<Span> {
-        let span = picker::pick(&self.missing(), ask, self.piece_len, rng)?;
-        let span = self.around_solo(span);
+        let reach = ask.reach.unwrap_or(Span::new(0, self.total));
+        let span = picker::pick(&self.missing_in(reach), ask, self.piece_len, rng)?;
+        let span = self.around_solo(span).intersect(reach);
         self.hold(ask.source, span);
         Some(span)
     }
@@ -216,10 +263,15 @@ impl PieceMap {
             .filter(|held| {
                 held.source != ask.source && held.at < held.end && !self.is_solo(held.at)
             })
-            .map(|held| Candidate {
-                source: held.source,
-                rest: Span::new(held.at, held.end),
-                rate: rate(held.source, now),
+            .filter_map(|held| {
+                // The tail is what can be taken, as far as the thief can fetch it.
+                let reach = ask.reach.unwrap_or(Span::new(0, self.total));
+                let rest = Span::new(held.at.max(reach.start), held.end);
+                (rest.end <= reach.end && !rest.is_empty()).then(|| Candidate {
+                    source: held.source,
+                    rest,
+                    rate: rate(held.source, now),
+                })
             })
             .collect();
         let (victim, split) = picker::split(&candidates, ask, self.piece_len)?;
@@ -283,9 +335,11 @@ impl PieceMap {
             if !self.written.covers(self.piece_span(piece)) {
                 continue;
             }
-            if !self.hashed {
-                self.have.set(piece.0, true);
-                self.changed.push(piece);
+            if let Some(stale) = self.swarm.get_mut(&piece) {
+                // Peers say when it is whole.
+                *stale = true;
+            } else if !self.hashed {
+                self.set_have(piece, true);
             } else if let Some(stale) = self.hashing.get_mut(&piece) {
                 *stale = true;
             } else {
@@ -302,9 +356,20 @@ impl PieceMap {
         if !writers.contains(&source) {
             writers.push(source);
         }
-        if self.have.get(piece.0) {
-            self.have.set(piece.0, false);
-            self.changed.push(piece);
+        self.set_have(piece, false);
+    }
+
+    fn set_have(&mut self, piece: PieceIdx, had: bool) {
+        if piece.0 >= self.have.len() || self.have.get(piece.0) == had {
+            return;
+        }
+        self.have.set(piece.0, had);
+        self.changed.push(piece);
+        if self.is_wanted(piece) {
+            self.lacking = match had {
+                true => self.lacking.saturating_sub(1),
+                false => self.lacking + 1,
+            };
         }
     }
 
@@ -330,11 +395,11 @@ impl PieceMap {
             return Verdict::HashAgain;
         }
         let writers = self.writers.remove(&piece).unwrap_or_default();
-        self.changed.push(piece);
-        self.have.set(piece.0, good);
+        self.set_have(piece, good);
+        self.lease_changes += 1;
         if good {
             self.solo.remove(&piece);
-            return Verdict::Good;
+            return Verdict::Good { writers };
         }
         if writers.len() > 1 || writers.contains(&EARLIER) {
             self.solo.insert(piece);
@@ -349,6 +414,7 @@ impl PieceMap {
             return;
         };
         let gone = self.held.swap_remove(index);
+        self.lease_changes += 1;
         if gone.at < gone.end && self.is_solo(gone.at) {
             let piece = PieceIdx((gone.at / self.piece_len) as u32);
             self.written.remove(self.piece_span(piece));
@@ -376,11 +442,14 @@ impl PieceMap {
                 self.have.set(index, true);
             }
         }
+        self.lacking = self.have.len() - self.have.count_ones();
     }
 
     /// Forgets everything written, as when a server cannot resume.
     pub fn clear(&mut self) {
-        *self = Self::new(self.total(), self.piece_len, RangeSet::new(), self.hashed);
+        let empty = Self::new(self.total(), self.piece_len, RangeSet::new(), self.hashed);
+        let unwanted = std::mem::replace(self, empty).unwanted;
+        self.set_unwanted(unwanted);
     }
 
     /// Checks the invariant.
@@ -399,7 +468,14 @@ impl PieceMap {
                 }
             }
         }
-        for index in self.have.ones() {
+        for held in &self.held {
+            if held.at < held.end && self.is_with_swarm(Span::new(held.at, held.end)) {
+                return Err(format!("{held:?} is with the swarm as well"));
+            }
+        }
+        // A big map is looked at by the big tests, once.
+        let had = self.have.ones().take(2048);
+        for index in had {
             let span = self.piece_span(PieceIdx(index));
             if !self.written.covers(span) {
                 return Err(format!(

@@ -5,6 +5,7 @@
 //! says what there is ([`Plan::known`]), the disk is prepared first.
 
 mod content;
+mod verify;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,11 +19,12 @@ use crate::source::{Facts, Identity, Opening, Report};
 
 use super::pace::Pace;
 use super::picker::Ask;
-use super::piece_map::{PieceMap, Verdict};
+use super::piece_map::PieceMap;
 use super::retry::{NextTry, RetryPolicy};
-use super::uri_pool::{HostSpeeds, Mirror, MirrorId, UriPool};
+use super::uri_pool::{HostSpeeds, Mirror, MirrorId, UriPool, Want};
 use crate::option::value::{PieceSelector, UriSelector};
 pub use content::Known;
+use verify::Suspects;
 
 /// How often slow and stalled leases are looked for.
 const TICK: Duration = Duration::from_millis(500);
@@ -31,8 +33,8 @@ const SAVE_BYTES: u64 = 16 * 1024 * 1024;
 const SAVE_GAP_MIN: Duration = Duration::from_millis(500);
 /// …or when this has passed, whatever came in.
 const SAVE_GAP_MAX: Duration = Duration::from_secs(10);
-/// Bad pieces after which the only mirror is given up.
-const STRIKES_MAX: u32 = 3;
+/// Mirrors of single files that are looked at in vain before the others have to wait.
+const TRIED_MAX: usize = 16;
 
 /// The options a plan follows.
 #[derive(Clone, Debug)]
@@ -177,6 +179,8 @@ struct Member {
     pace: Pace,
     /// The server has answered with the resource.
     accepted: bool,
+    /// The part of the download it can fetch; `None`: all.
+    part: Option<Span>,
 }
 
 /// The decisions of one download.
@@ -192,16 +196,22 @@ pub struct Plan {
     resume_failures: u32,
     /// No mirror could resume and the user allows starting over.
     discard: bool,
+    /// What a torrent or Metalink says.
+    known: Option<Known>,
+    /// Connected peers that have what we want.
+    peers: usize,
     /// The source that opened the resource serves whole resources only.
     opener_whole: bool,
     last_failure: Option<Failure>,
-    strikes: BTreeMap<MirrorId, u32>,
+    suspects: Suspects,
     /// The mirror of each source ever opened, by its number.
     origins: Vec<MirrorId>,
     tick_at: Instant,
     saving: bool,
     saved_at: Instant,
     bytes_since_save: u64,
+    /// A mirror could work and finds nothing to do.
+    hungry: bool,
     rng: Rng,
     actions: VecDeque<Action>,
 }
@@ -224,14 +234,17 @@ impl Plan {
             resume_at: 0,
             resume_failures: 0,
             discard: false,
+            known: None,
+            peers: 0,
             opener_whole: false,
             last_failure: None,
-            strikes: BTreeMap::new(),
+            suspects: Suspects::default(),
             origins: Vec::new(),
             tick_at: now + TICK,
             saving: false,
             saved_at: now,
             bytes_since_save: 0,
+            hungry: false,
             rng,
             actions: VecDeque::from([Action::Peek]),
             settings,
@@ -257,7 +270,10 @@ impl Plan {
 
     /// Whether the file is open and a control file says something.
     pub fn is_fetching(&self) -> bool {
-        matches!(self.stage, Stage::Fetching | Stage::Completing)
+        matches!(
+            self.stage,
+            Stage::Fetching | Stage::Completing | Stage::Seeding
+        )
     }
 
     /// The next thing to do, if any.
@@ -342,7 +358,7 @@ impl Plan {
                     Ok(()) => {}
                 }
             }
-            DiskDone::Completed(Ok(())) => self.end(Outcome::Complete),
+            DiskDone::Completed(Ok(())) => self.handle_completed(),
             DiskDone::Completed(Err(failure)) => self.end(Outcome::Failed(failure)),
         }
         self.advance(now, speeds);
@@ -366,6 +382,7 @@ impl Plan {
             prepared.written,
             self.settings.hashed,
         );
+        self.apply_known();
         self.stage = Stage::Fetching;
         self.saved_at = now;
         // The control file was put beside the data before the data were opened.
@@ -404,28 +421,6 @@ impl Plan {
         true
     }
 
-    fn handle_hashed(&mut self, piece: PieceIdx, good: bool) {
-        let writers = match self.map.verified(piece, good) {
-            Verdict::Good => return,
-            Verdict::HashAgain => return self.actions.push_back(Action::Hash(piece)),
-            Verdict::Bad { writers } => writers,
-        };
-        let [source] = writers[..] else { return };
-        let Some(mirror) = self.origins.get(source.0 as usize).copied() else {
-            return;
-        };
-        let strikes = self.strikes.entry(mirror).or_insert(0);
-        *strikes += 1;
-        // The only mirror gets another chance: bytes may have been spoilt on the way.
-        if *strikes >= STRIKES_MAX || self.pool.has_other_hope(mirror) {
-            let text = "a piece failed its hash check";
-            self.last_failure = Some(Failure::new(ErrorCode::Unknown, Retry::OtherMirror, text));
-            for source in self.pool.ban(mirror) {
-                self.drop_source(source);
-            }
-        }
-    }
-
     pub fn handle_report(
         &mut self,
         now: Instant,
@@ -437,6 +432,7 @@ impl Plan {
             Report::Opened(facts) => self.handle_opened(now, source, facts),
             // The hot path: nothing else changes when bytes come in.
             Report::Wrote(span) => {
+                let span = self.in_download(source, span);
                 let full = self.handle_wrote(now, source, span);
                 if !full && !self.save_is_due(now) {
                     return;
@@ -467,8 +463,9 @@ impl Plan {
         member.accepted = true;
         self.pool.handle_accepted(member.mirror);
         let SourceStage::Opening(opening) = member.stage else {
+            let first = member.part.map_or(0, |part| part.start);
             let asked = self.map.lease_of(source).map_or(0, |lease| lease.start);
-            if self.stage == Stage::Fetching && !facts.ranges && asked > 0 {
+            if self.stage == Stage::Fetching && !facts.ranges && asked > first {
                 self.handle_no_ranges(source);
             }
             return;
@@ -559,6 +556,10 @@ impl Plan {
             failure.clone(),
         );
         match next {
+            // One of many ways to the bytes: only the disk is lost for all of them.
+            NextTry::Fail(failure) if self.known.is_some() && !is_of_the_disk(&failure) => {
+                self.last_failure = Some(failure);
+            }
             NextTry::Fail(failure) => self.end(Outcome::Failed(failure)),
             NextTry::Switch(failure) => self.last_failure = Some(failure),
             NextTry::At(_) => self.last_failure = Some(failure),
@@ -592,6 +593,7 @@ impl Plan {
                 if self.map.is_complete() {
                     return self.complete();
                 }
+                self.make_way(now);
                 self.fill(now, speeds);
                 self.check_hope(now, speeds);
                 if self.save_is_due(now) && self.stage == Stage::Fetching {
@@ -599,17 +601,22 @@ impl Plan {
                     self.save();
                 }
             }
+            Stage::Seeding if !self.map.is_complete() => {
+                self.stage = Stage::Fetching;
+                self.advance(now, speeds);
+            }
             _ => {}
         }
     }
 
     fn open_first(&mut self, now: Instant, speeds: &dyn HostSpeeds) {
         let from_start = self.resume_at == 0;
-        let Some(mirror) = self.pool.next(now, from_start, speeds, &mut self.rng) else {
-            if self.pool.has_hope(from_start) {
+        let want = Want::any(from_start);
+        let Some(mirror) = self.pool.next(now, &want, speeds, &mut self.rng) else {
+            if self.pool.has_hope(&want) {
                 return;
             }
-            if !from_start && self.pool.has_hope(true) && self.start_over() {
+            if !from_start && self.pool.has_hope(&Want::any(true)) && self.start_over() {
                 return self.open_first(now, speeds);
             }
             return self.fail();
@@ -631,7 +638,7 @@ impl Plan {
         opening: Opening,
         stage: SourceStage,
     ) -> Option<SourceId> {
-        let uri = self.pool.uri(mirror)?.clone();
+        let Mirror { uri, part } = self.pool.mirror(mirror)?.clone();
         let source = self.next_source();
         self.origins.push(mirror);
         self.pool.handle_opened(mirror, source);
@@ -642,15 +649,22 @@ impl Plan {
                 stage,
                 pace: Pace::new(now),
                 accepted: false,
+                part,
             },
         );
-        let expect = self.expect.clone();
+        let expect = match part {
+            Some(part) => Some(Identity {
+                len: Some(part.len()),
+                ..Identity::default()
+            }),
+            None => self.expect.clone(),
+        };
         self.actions.push_back(Action::Open {
             source,
             uri,
             opening,
             expect,
-            base: 0,
+            base: part.map_or(0, |part| part.start),
         });
         Some(source)
     }
@@ -667,20 +681,46 @@ impl Plan {
             .collect();
         let mut hungry = false;
         for (source, body_at) in idle {
-            match self.claim(now, source, body_at, None) {
+            let part = self.members.get(&source).and_then(|member| member.part);
+            match self.claim(now, source, part, body_at, None) {
                 Some(span) => self.fetch(now, source, span),
                 None if body_at.is_some() => self.drop_source(source),
+                // Another file takes another connection.
+                None if part.is_some() => self.drop_source(source),
                 None => hungry = true,
             }
         }
-        while !hungry && self.may_open() {
+        self.hungry = hungry;
+        if !hungry {
+            self.open_more(now, speeds);
+        }
+    }
+
+    fn open_more(&mut self, now: Instant, speeds: &dyn HostSpeeds) {
+        let mut tried = Vec::new();
+        while self.may_open() {
             let from_start = self.map.written().is_empty() && self.members.is_empty();
-            let Some(mirror) = self.pool.next(now, from_start, speeds, &mut self.rng) else {
+            let want = Want {
+                from_start,
+                useful: &|part| part.is_none_or(|part| self.map.lacks_in(part)),
+                except: &tried,
+            };
+            let Some(mirror) = self.pool.next(now, &want, speeds, &mut self.rng) else {
                 break;
             };
+            let part = self.pool.mirror(mirror).and_then(|mirror| mirror.part);
             let source = self.next_source();
-            let Some(span) = self.claim(now, source, None, Some(self.settings.span_min)) else {
-                break;
+            let span_min = Some(self.settings.span_min);
+            let Some(span) = self.claim(now, source, part, None, span_min) else {
+                self.hungry = true;
+                if part.is_none() {
+                    break;
+                }
+                tried.push(mirror);
+                if tried.len() >= TRIED_MAX {
+                    break;
+                }
+                continue;
             };
             // `claim` leased under the number that `open` gives out next.
             if self
@@ -711,15 +751,17 @@ impl Plan {
         &mut self,
         now: Instant,
         source: SourceId,
+        part: Option<Span>,
         body_at: Option<u64>,
         dial_span_min: Option<u64>,
     ) -> Option<Span> {
+        let member = self.members.get(&source);
+        let rate = member.and_then(|member| member.pace.rate(now));
         let ask = Ask {
             source,
-            rate: self
-                .members
-                .get(&source)
-                .and_then(|member| member.pace.rate(now)),
+            rate,
+            reach: part,
+            len_max: self.lease_len_max(rate),
             dial_span_min,
             body_at,
             // Steps make no sense where the end is not known.
@@ -750,11 +792,23 @@ impl Plan {
 
     /// Ends the download, or starts it over, when nobody is left to ask.
     fn check_hope(&mut self, now: Instant, speeds: &dyn HostSpeeds) {
-        let from_start = self.map.written().is_empty();
-        if !self.members.is_empty() || self.pool.has_hope(from_start) {
+        if !self.members.is_empty() || self.settings.swarm || self.map.is_hashing() {
             return;
         }
-        if from_start || !self.pool.has_hope(true) {
+        let from_start = self.map.written().is_empty();
+        let useful = |part: Option<Span>| part.is_none_or(|part| self.map.lacks_in(part));
+        let hope = |from_start| {
+            self.pool.has_hope(&Want {
+                from_start,
+                useful: &useful,
+                except: &[],
+            })
+        };
+        if hope(from_start) {
+            return;
+        }
+        let hope_from_start = hope(true);
+        if from_start || !hope_from_start {
             return self.fail();
         }
         // A length that is not known leaves nothing to resume.
@@ -799,6 +853,18 @@ impl Plan {
         self.bytes_since_save = 0;
         self.actions.push_back(Action::Save);
     }
+}
+
+/// Whether it is our side that failed.
+fn is_of_the_disk(failure: &Failure) -> bool {
+    matches!(
+        failure.code,
+        ErrorCode::DiskFull
+            | ErrorCode::FileIo
+            | ErrorCode::OpenFailed
+            | ErrorCode::CreateFailed
+            | ErrorCode::DirCreateFailed
+    )
 }
 
 fn cannot_resume() -> Failure {

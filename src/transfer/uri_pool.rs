@@ -1,5 +1,7 @@
 //! Pure: the mirrors of one download: which to use next, how many connections each host bears.
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,7 +45,7 @@ pub struct MirrorId(u32);
 #[derive(Debug)]
 struct Held {
     id: MirrorId,
-    uri: Arc<str>,
+    mirror: Mirror,
     host: Arc<str>,
     connections: Vec<SourceId>,
     used: bool,
@@ -56,6 +58,27 @@ struct Held {
     dead: bool,
     /// Serves whole resources only, from the first byte.
     whole_only: bool,
+}
+
+/// What a new connection is for.
+pub struct Want<'a> {
+    /// Mirrors that serve whole resources only are of use.
+    pub from_start: bool,
+    /// Whether a mirror of this part of the download (`None`: all of it) has anything to do.
+    pub useful: &'a dyn Fn(Option<Span>) -> bool,
+    /// Mirrors that were tried in vain.
+    pub except: &'a [MirrorId],
+}
+
+impl Want<'_> {
+    /// Any part of the download.
+    pub fn any(from_start: bool) -> Self {
+        Self {
+            from_start,
+            useful: &|_| true,
+            except: &[],
+        }
+    }
 }
 
 /// The mirrors of one download.
@@ -84,14 +107,25 @@ impl UriPool {
         pool
     }
 
+    /// Adds mirrors behind those that are there.
+    pub fn extend(&mut self, mirrors: &[Mirror]) {
+        for mirror in mirrors {
+            self.put(usize::MAX, mirror.clone());
+        }
+    }
+
     /// Adds a mirror at a position in the list (beyond the end: last).
     pub fn insert(&mut self, at: usize, uri: Arc<str>) {
+        self.put(at, Mirror { uri, part: None });
+    }
+
+    fn put(&mut self, at: usize, mirror: Mirror) {
         let id = MirrorId(self.next_id);
         self.next_id += 1;
         let mirror = Held {
             id,
-            host: host_of(&uri).into(),
-            uri,
+            host: host_of(&mirror.uri).into(),
+            mirror,
             connections: Vec::new(),
             used: false,
             tries: Tries::default(),
@@ -106,98 +140,84 @@ impl UriPool {
 
     /// Takes a mirror out; returns the sources that used it.
     pub fn remove(&mut self, uri: &str) -> Vec<SourceId> {
-        match self.mirrors.iter().position(|mirror| &*mirror.uri == uri) {
+        match self
+            .mirrors
+            .iter()
+            .position(|mirror| &*mirror.mirror.uri == uri)
+        {
             Some(index) => self.mirrors.remove(index).connections,
             None => Vec::new(),
         }
     }
 
-    pub fn uri(&self, id: MirrorId) -> Option<&Arc<str>> {
-        self.mirrors
-            .iter()
-            .find(|mirror| mirror.id == id)
-            .map(|mirror| &mirror.uri)
+    pub fn mirror(&self, id: MirrorId) -> Option<&Mirror> {
+        // Numbers ascend but for those put in between.
+        let near = self.mirrors.get(id.0 as usize).filter(|held| held.id == id);
+        let found = near.or_else(|| self.mirrors.iter().find(|held| held.id == id));
+        found.map(|held| &held.mirror)
     }
 
-    /// Chooses a mirror for a new connection, or `None` when none can take one now. Those that
-    /// serve whole resources only are of use `from_start` alone.
+    /// Chooses a mirror for a new connection, or `None` when none can take one now.
     pub fn next(
         &mut self,
         now: Instant,
-        from_start: bool,
+        want: &Want,
         speeds: &dyn HostSpeeds,
         rng: &mut Rng,
     ) -> Option<MirrorId> {
-        let mut free: Vec<&Held> = self
-            .mirrors
-            .iter()
-            .filter(|mirror| (from_start || !mirror.whole_only) && self.can_dial(mirror, now))
-            .collect();
+        let per_host = self.connections_per_host();
+        let free = self.mirrors.iter().filter(|held| {
+            self.can_dial(held, now, &per_host)
+                && (want.from_start || !held.whole_only)
+                && !want.except.contains(&held.id)
+                && (want.useful)(held.mirror.part)
+        });
         // A mirror that is not in use yet goes before a second connection to one that is.
-        let idle_first = |mirror: &&Held| mirror.connections.len();
-        match self.selector {
-            UriSelector::InOrder => free.sort_by_key(idle_first),
-            UriSelector::Feedback => free.sort_by_key(|mirror| {
-                (
-                    mirror.connections.len(),
-                    std::cmp::Reverse(speeds.speed(&mirror.uri).unwrap_or(0)),
-                )
+        let count = |held: &Held| held.connections.len();
+        let chosen = match self.selector {
+            UriSelector::InOrder => free.min_by_key(|held| count(held)),
+            UriSelector::Feedback => free.min_by_key(|held| {
+                let speed = speeds.speed(&held.mirror.uri).unwrap_or(0);
+                (count(held), Reverse(speed))
             }),
             UriSelector::Adaptive => {
-                let first = self
-                    .mirrors
-                    .iter()
-                    .all(|mirror| mirror.connections.is_empty());
-                let lottery: Vec<u64> = free.iter().map(|_| rng.next_u64()).collect();
-                let mut keyed: Vec<_> = free
-                    .iter()
-                    .zip(lottery)
-                    .map(|(mirror, ticket)| {
-                        let speed = speeds.speed(&mirror.uri);
-                        let tested = if first {
-                            speed.is_none()
-                        } else {
-                            speed.is_some()
-                        };
-                        let ticket = if first { 0 } else { ticket };
-                        (
-                            (
-                                mirror.connections.len(),
-                                tested,
-                                std::cmp::Reverse(speed),
-                                ticket,
-                            ),
-                            *mirror,
-                        )
-                    })
-                    .collect();
-                keyed.sort_by_key(|(key, _)| *key);
-                free = keyed.into_iter().map(|(_, mirror)| mirror).collect();
+                let first = self.mirrors.iter().all(|held| count(held) == 0);
+                free.min_by_key(|held| {
+                    let speed = speeds.speed(&held.mirror.uri);
+                    // At first the best known one, then those of which nothing is known.
+                    let tested = speed.is_none() == first;
+                    let ticket = if first { 0 } else { rng.next_u64() };
+                    (count(held), tested, Reverse(speed), ticket)
+                })
             }
-        }
-        free.first().map(|mirror| mirror.id)
+        };
+        chosen.map(|held| held.id)
     }
 
-    fn can_dial(&self, mirror: &Held, now: Instant) -> bool {
-        if mirror.dead || mirror.not_before.is_some_and(|at| at > now) {
+    fn can_dial(&self, held: &Held, now: Instant, per_host: &HashMap<&str, usize>) -> bool {
+        if held.dead || held.not_before.is_some_and(|at| at > now) {
             return false;
         }
-        if !self.reuse && !mirror.connections.is_empty() {
+        if !self.reuse && !held.connections.is_empty() {
             return false;
         }
         // One more than it bore is tried, and the next only when that was taken.
-        if mirror.connections.len() > mirror.bears {
+        if held.connections.len() > held.bears {
             return false;
         }
-        self.host_connections(&mirror.host) < self.per_host_max
+        per_host.get(&*held.host).copied().unwrap_or(0) < self.per_host_max
     }
 
-    fn host_connections(&self, host: &str) -> usize {
-        self.mirrors
+    fn connections_per_host(&self) -> HashMap<&str, usize> {
+        let mut counts = HashMap::new();
+        for held in self
+            .mirrors
             .iter()
-            .filter(|mirror| &*mirror.host == host)
-            .map(|mirror| mirror.connections.len())
-            .sum()
+            .filter(|held| !held.connections.is_empty())
+        {
+            *counts.entry(&*held.host).or_insert(0) += held.connections.len();
+        }
+        counts
     }
 
     /// A source was opened on this mirror.
@@ -310,17 +330,32 @@ impl UriPool {
     }
 
     /// Whether any mirror may still be used, now or later.
-    pub fn has_hope(&self, from_start: bool) -> bool {
-        self.mirrors
-            .iter()
-            .any(|mirror| !mirror.dead && (from_start || !mirror.whole_only))
+    pub fn has_hope(&self, want: &Want) -> bool {
+        self.mirrors.iter().any(|held| {
+            !held.dead && (want.from_start || !held.whole_only) && (want.useful)(held.mirror.part)
+        })
     }
 
-    /// Whether any mirror but this one may still be used.
-    pub fn has_other_hope(&self, id: MirrorId) -> bool {
+    /// Whether any mirror but this one may still be used for these bytes.
+    pub fn has_other_hope(&self, id: MirrorId, span: Span) -> bool {
+        self.mirrors.iter().any(|held| {
+            let part = held.mirror.part.unwrap_or(span);
+            !held.dead && held.id != id && !part.intersect(span).is_empty()
+        })
+    }
+
+    /// Whether such a mirror may still be used.
+    pub fn any_alive(&self, is_such: impl Fn(&Mirror) -> bool) -> bool {
         self.mirrors
             .iter()
-            .any(|mirror| !mirror.dead && mirror.id != id)
+            .any(|held| !held.dead && is_such(&held.mirror))
+    }
+
+    /// Leaves a mirror alone until then.
+    pub fn bench(&mut self, id: MirrorId, until: Instant) {
+        if let Some(held) = self.find(id) {
+            held.not_before = Some(until);
+        }
     }
 
     /// When the next waiting mirror may be dialled again.
@@ -348,7 +383,7 @@ impl UriPool {
                 let count = mirror.connections.len().max(1);
                 std::iter::repeat_n(
                     UriEntry {
-                        uri: mirror.uri.clone(),
+                        uri: mirror.mirror.uri.clone(),
                         used: true,
                     },
                     count,
@@ -359,7 +394,7 @@ impl UriPool {
             .iter()
             .filter(|mirror| !mirror.dead)
             .map(|mirror| UriEntry {
-                uri: mirror.uri.clone(),
+                uri: mirror.mirror.uri.clone(),
                 used: false,
             });
         used.chain(waiting).collect()
@@ -409,9 +444,9 @@ mod tests {
         let now = Instant::now();
         let mut rng = Rng::seeded(1);
         let mut dialled = Vec::new();
-        while let Some(id) = pool.next(now, true, speeds, &mut rng) {
+        while let Some(id) = pool.next(now, &Want::any(true), speeds, &mut rng) {
             let source = SourceId(dialled.len() as u32);
-            dialled.push(host_of(pool.uri(id).unwrap()));
+            dialled.push(host_of(&pool.mirror(id).unwrap().uri));
             pool.handle_opened(id, source);
         }
         dialled
@@ -475,20 +510,28 @@ mod tests {
         let now = Instant::now();
         let mut rng = Rng::seeded(1);
         let again = || Failure::new(ErrorCode::Timeout, Retry::After(Duration::ZERO), "slow");
-        let first = pool.next(now, true, &(), &mut rng).unwrap();
+        let first = pool.next(now, &Want::any(true), &(), &mut rng).unwrap();
         pool.handle_opened(first, SourceId(0));
         pool.handle_failure(now, first, SourceId(0), &policy, again());
         assert_eq!(pool.poll_timeout(now), Some(now + Duration::from_secs(5)));
-        let second = pool.next(now, true, &(), &mut rng).unwrap();
+        let second = pool.next(now, &Want::any(true), &(), &mut rng).unwrap();
         assert_ne!(first, second);
         let later = now + Duration::from_secs(6);
         pool.handle_opened(second, SourceId(1));
-        assert_eq!(pool.next(later, true, &(), &mut rng), Some(first));
+        assert_eq!(
+            pool.next(later, &Want::any(true), &(), &mut rng),
+            Some(first)
+        );
         pool.handle_opened(first, SourceId(2));
         pool.handle_failure(later, first, SourceId(2), &policy, again());
-        assert!(pool.has_hope(true));
+        assert!(pool.has_hope(&Want::any(true)));
         assert_eq!(
-            pool.next(later + Duration::from_secs(60), true, &(), &mut rng),
+            pool.next(
+                later + Duration::from_secs(60),
+                &Want::any(true),
+                &(),
+                &mut rng
+            ),
             None
         );
     }
@@ -508,25 +551,25 @@ mod tests {
             pool.handle_refused(now, id, SourceId(source), &policy, Duration::ZERO);
         }
         // Two are left; after a second one more may be tried, and if it is taken, six in all.
-        assert_eq!(pool.next(now, true, &(), &mut rng), None);
+        assert_eq!(pool.next(now, &Want::any(true), &(), &mut rng), None);
         assert_eq!(pool.poll_timeout(now), Some(now + Duration::from_secs(1)));
         now += Duration::from_secs(1);
         for (source, wanted) in [(10, 3), (11, 6)] {
-            assert_eq!(pool.next(now, true, &(), &mut rng), Some(id));
+            assert_eq!(pool.next(now, &Want::any(true), &(), &mut rng), Some(id));
             pool.handle_opened(id, SourceId(source));
             if wanted == 3 {
-                assert_eq!(pool.next(now, true, &(), &mut rng), None);
+                assert_eq!(pool.next(now, &Want::any(true), &(), &mut rng), None);
                 pool.handle_accepted(id);
             }
         }
-        assert!(pool.has_hope(true));
+        assert!(pool.has_hope(&Want::any(true)));
     }
 
     #[test]
     fn entries_list_used_ones_first_and_a_copy_to_use_again() {
         let mut pool = pool(&["http://a/1", "http://b/1"], UriSelector::InOrder, 2);
         let id = pool
-            .next(Instant::now(), true, &(), &mut Rng::seeded(1))
+            .next(Instant::now(), &Want::any(true), &(), &mut Rng::seeded(1))
             .unwrap();
         pool.handle_opened(id, SourceId(0));
         let list: Vec<(String, bool)> = pool

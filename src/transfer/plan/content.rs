@@ -1,12 +1,24 @@
 //! Pure: a plan whose content is known before it begins, and the peers that may bring it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Mirror, Plan, PlanSettings};
+use super::{Action, Member, Mirror, Outcome, Plan, PlanSettings, SourceStage, Stage};
 use crate::base::range_set::RangeSet;
 use crate::base::rng::Rng;
-use crate::base::units::{PieceIdx, Span};
+use crate::base::units::{PieceIdx, SourceId, Span};
+use crate::source::{Facts, Identity};
 use crate::transfer::uri_pool::HostSpeeds;
+
+/// Beside peers a mirror gets what it brings in so many seconds…
+const LEASE_SECONDS: f64 = 4.0;
+/// …and so much while nothing is known of it, in bytes…
+const LEASE_FIRST: u64 = 1 << 20;
+/// …but never more than this, in bytes.
+const LEASE_MAX: u64 = 32 << 20;
+/// A mirror whose lease would take longer, in seconds, loses it to peers that wait for it.
+const CRAWL_SECONDS: f64 = 15.0;
+/// So long it gets nothing then.
+const BENCH: Duration = Duration::from_secs(20);
 
 /// What is known of a download before it begins.
 #[derive(Clone, Debug)]
@@ -15,17 +27,16 @@ pub struct Known {
     pub total: u64,
     /// Bytes; not 0.
     pub piece_len: u64,
-    /// Bytes that are wanted, of the selected files; where pieces have hashes, whole pieces are
-    /// fetched. `None`: all.
+    /// Bytes that are wanted, of the selected files; whole pieces are fetched. `None`: all.
     pub wanted: Option<RangeSet>,
     /// Filler that is nowhere stored and never fetched (BEP 47); counts as there.
     pub padding: RangeSet,
 }
 
 impl Plan {
-    /// A plan for content that is known: it begins with [`Action::Prepare`](super::Action::Prepare)
-    /// (whose facts carry the length alone). A Metalink without a size goes through
-    /// [`Plan::new`], with `hashed` set where it has piece hashes.
+    /// A plan for content that is known: it begins with [`Action::Prepare`] (whose facts carry the
+    /// length alone). A Metalink without a size goes through [`Plan::new`], with `hashed` set where
+    /// it has piece hashes.
     pub fn known(
         now: Instant,
         mirrors: &[Mirror],
@@ -33,20 +44,97 @@ impl Plan {
         settings: PlanSettings,
         rng: Rng,
     ) -> Self {
-        let _ = known;
-        let uris: Vec<_> = mirrors.iter().map(|mirror| mirror.uri.clone()).collect();
-        Self::new(now, &uris, settings, rng)
+        let mut plan = Self::new(now, &[], settings, rng);
+        plan.pool.extend(mirrors);
+        let identity = Identity {
+            len: Some(known.total),
+            ..Identity::default()
+        };
+        plan.expect = Some(identity.clone());
+        plan.known = Some(known);
+        plan.stage = Stage::Preparing;
+        plan.actions.clear();
+        plan.actions.push_back(Action::Prepare {
+            facts: Facts {
+                identity,
+                ..Facts::default()
+            },
+            discard: false,
+        });
+        plan
+    }
+
+    /// The map is new: what is known of the content shapes it.
+    pub(super) fn apply_known(&mut self) {
+        let Some(known) = &self.known else { return };
+        self.map.set_wanted(known.wanted.as_ref());
+        let full = self.map.set_padding(&known.padding);
+        self.actions.extend(full.into_iter().map(Action::Hash));
     }
 
     /// Adds mirrors, as those a tracker or a Metalink brought later.
     pub fn add_mirrors(&mut self, now: Instant, mirrors: &[Mirror], speeds: &dyn HostSpeeds) {
-        let _ = (now, mirrors, speeds);
+        self.pool.extend(mirrors);
+        self.advance(now, speeds);
     }
 
     /// So many peers that have what we want are connected. While there are any, mirrors get modest
     /// leases.
     pub fn handle_peers(&mut self, now: Instant, count: usize, speeds: &dyn HostSpeeds) {
-        let _ = (now, count, speeds);
+        let first = self.peers == 0 && count > 0;
+        self.peers = count;
+        if !first || self.stage != Stage::Fetching {
+            return;
+        }
+        let sources: Vec<SourceId> = self.members.keys().copied().collect();
+        for source in sources {
+            let rate = self.members.get(&source).and_then(|m| m.pace.rate(now));
+            if let Some(len_max) = self.lease_len_max(rate)
+                && let Some(end) = self.map.cut(source, len_max)
+            {
+                self.actions.push_back(Action::Shrink(source, end));
+            }
+        }
+        self.advance(now, speeds);
+    }
+
+    /// Beside peers mirrors work in modest steps, so that one does not check out everything.
+    pub(super) fn lease_len_max(&self, rate: Option<f64>) -> Option<u64> {
+        let modest = || {
+            let bytes = rate.map_or(LEASE_FIRST, |rate| (rate * LEASE_SECONDS) as u64);
+            bytes.min(LEASE_MAX).max(1)
+        };
+        (self.peers > 0).then(modest)
+    }
+
+    /// Takes back what crawling mirrors hold while peers have nothing else left to do.
+    pub(super) fn make_way(&mut self, now: Instant) {
+        if self.peers == 0 || !self.map.is_contended() {
+            return;
+        }
+        let crawls = |source: &SourceId, member: &Member| {
+            let rest = self.map.lease_of(*source).map_or(0, Span::len);
+            if !member.accepted {
+                return member.pace.silence(now).as_secs_f64() > CRAWL_SECONDS;
+            }
+            let rate = member.pace.rate(now);
+            rest > 0 && rate.is_some_and(|rate| rest as f64 / rate.max(1.0) > CRAWL_SECONDS)
+        };
+        let crawling: Vec<SourceId> = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.stage == SourceStage::Fetching)
+            .filter(|(source, member)| crawls(source, member))
+            .map(|(source, _)| *source)
+            .collect();
+        for source in crawling {
+            let mirror = self.members.get(&source).map(|member| member.mirror);
+            // It may hang in a read: only without it nothing of it is written any more.
+            self.drop_source(source);
+            if let Some(mirror) = mirror {
+                self.pool.bench(mirror, now + BENCH);
+            }
+        }
     }
 
     /// The crowd's piece was hashed.
@@ -57,18 +145,27 @@ impl Plan {
         good: bool,
         speeds: &dyn HostSpeeds,
     ) {
-        let _ = (now, piece, good, speeds);
+        let before = self.map.written().total();
+        if self.map.swarm_hashed(piece, good) {
+            self.actions.push_back(Action::Hash(piece));
+        }
+        let new_bytes = self.map.written().total().saturating_sub(before);
+        self.bytes_since_save += new_bytes;
+        self.advance(now, speeds);
     }
 
-    /// A piece the crowd gave up: mirrors may have it. These spans of it are on disk now.
+    /// A piece the crowd gave up: mirrors may have it. These bytes of it are on disk now.
     pub fn handle_given_back(
         &mut self,
         now: Instant,
         piece: PieceIdx,
-        on_disk: &[Span],
+        on_disk: &RangeSet,
         speeds: &dyn HostSpeeds,
     ) {
-        let _ = (now, piece, on_disk, speeds);
+        if self.map.give_back(piece, on_disk) {
+            self.actions.push_back(Action::Hash(piece));
+        }
+        self.advance(now, speeds);
     }
 
     /// The selection changed (bytes; `None`: all).
@@ -78,26 +175,48 @@ impl Plan {
         wanted: Option<RangeSet>,
         speeds: &dyn HostSpeeds,
     ) {
-        let _ = (now, wanted, speeds);
+        self.map.set_wanted(wanted.as_ref());
+        if let Some(known) = &mut self.known {
+            known.wanted = wanted;
+        }
+        self.advance(now, speeds);
     }
 
     /// Whether a mirror could work but finds nothing to do: slow peers are to give up pieces.
     pub fn mirrors_idle(&self) -> bool {
-        false
+        self.stage == Stage::Fetching && self.hungry
     }
 
     /// Whether everything wanted is there and finished, and we only give.
     pub fn is_seeding(&self) -> bool {
-        self.stage == super::Stage::Seeding
+        self.stage == Stage::Seeding
+    }
+
+    pub(super) fn handle_completed(&mut self) {
+        if self.settings.swarm {
+            // Should more have been wanted meanwhile, it goes on from there.
+            self.stage = Stage::Seeding;
+        } else {
+            self.end(Outcome::Complete);
+        }
     }
 
     /// Enough was given: the download ends as complete.
     pub fn handle_seeding_over(&mut self) {
-        self.end(super::Outcome::Complete);
+        self.end(Outcome::Complete);
+    }
+
+    /// Bytes of a source's resource, as bytes of the download.
+    pub(super) fn in_download(&self, source: SourceId, span: Span) -> Span {
+        let mirror = self.origins.get(source.0 as usize);
+        let part = mirror.and_then(|mirror| self.pool.mirror(*mirror)?.part);
+        let base = part.map_or(0, |part| part.start);
+        Span::new(span.start + base, span.end.saturating_add(base))
     }
 
     /// Takes in what a source still wrote before it was ended.
-    pub fn handle_last_write(&mut self, source: crate::base::units::SourceId, span: Span) {
+    pub fn handle_last_write(&mut self, source: SourceId, span: Span) {
+        let span = self.in_download(source, span);
         self.map.wrote(source, span);
     }
 }

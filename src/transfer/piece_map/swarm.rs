@@ -1,0 +1,202 @@
+//! Pure: pieces that peers work on, and bytes nobody wants.
+
+use super::{PieceMap, SWARM};
+use crate::base::bitfield::Bitfield;
+use crate::base::range_set::RangeSet;
+use crate::base::units::{PieceIdx, SourceId, Span};
+
+impl PieceMap {
+    /// Hands a piece to the peers: nobody else gets a byte of it until [`Self::swarm_hashed`] or
+    /// [`Self::give_back`]. Returns what of it is on disk; `None` when it is had, full, leased or
+    /// handed out already.
+    pub fn check_out(&mut self, piece: PieceIdx) -> Option<RangeSet> {
+        let span = self.piece_span(piece);
+        if span.is_empty()
+            || self.have.get(piece.0)
+            || self.swarm.contains_key(&piece)
+            || self.hashing.contains_key(&piece)
+            || self.written.covers(span)
+            || self.is_leased(span)
+        {
+            return None;
+        }
+        self.swarm.insert(piece, false);
+        Some(self.written.within(span).collect())
+    }
+
+    /// Whether a source may still write there.
+    fn is_leased(&self, span: Span) -> bool {
+        let reaches = |start: u64, end: u64| start < span.end && span.start < end;
+        self.held
+            .iter()
+            .any(|held| reaches(held.at, held.limit.max(held.end)))
+    }
+
+    /// Whether peers work on any piece of the span.
+    pub(super) fn is_with_swarm(&self, span: Span) -> bool {
+        let first = PieceIdx((span.start / self.piece_len) as u32);
+        let next = self.swarm.range(first..).next();
+        next.is_some_and(|(piece, _)| !self.piece_span(*piece).intersect(span).is_empty())
+    }
+
+    /// Pieces peers work on.
+    pub fn swarm_count(&self) -> usize {
+        self.swarm.len()
+    }
+
+    /// The peers' piece was hashed and, if it is right, written. A bad one stays with them, with
+    /// nothing of it there. True when a mirror wrote into it meanwhile, so that it has to be hashed
+    /// again from the disk.
+    #[must_use]
+    pub fn swarm_hashed(&mut self, piece: PieceIdx, good: bool) -> bool {
+        let span = self.piece_span(piece);
+        if !good {
+            if let Some(stale) = self.swarm.get_mut(&piece) {
+                *stale = false;
+                self.written.remove(span);
+                self.writers.remove(&piece);
+            }
+            return false;
+        }
+        let stale = self.swarm.remove(&piece).unwrap_or(false);
+        self.lease_changes += 1;
+        self.written.insert(span);
+        self.solo.remove(&piece);
+        if stale {
+            self.writers.insert(piece, vec![SWARM]);
+            self.hashing.insert(piece, false);
+            return true;
+        }
+        self.writers.remove(&piece);
+        self.set_have(piece, true);
+        false
+    }
+
+    /// Peers gave a piece up; these bytes of it are on disk, not verified. True when it is full and
+    /// has to be hashed.
+    #[must_use]
+    pub fn give_back(&mut self, piece: PieceIdx, on_disk: &RangeSet) -> bool {
+        if self.swarm.remove(&piece).is_none() {
+            return false;
+        }
+        self.lease_changes += 1;
+        let span = self.piece_span(piece);
+        for part in on_disk.within(span) {
+            self.written.insert(part);
+            let writers = self.writers.entry(piece).or_default();
+            if !writers.contains(&SWARM) {
+                writers.push(SWARM);
+            }
+        }
+        let full = self.written.covers(span) && !self.have.get(piece.0);
+        if full {
+            self.hashing.insert(piece, false);
+        }
+        full
+    }
+
+    /// Ends a lease at the first end of a piece behind `len` bytes of what is left of it. Until the
+    /// source has come to rest there, peers are kept from what lies behind.
+    pub fn cut(&mut self, source: SourceId, len: u64) -> Option<u64> {
+        let piece_len = self.piece_len;
+        let held = self.held.iter_mut().find(|held| held.source == source)?;
+        let end = held.at.saturating_add(len).next_multiple_of(piece_len);
+        if end >= held.end {
+            return None;
+        }
+        held.end = end;
+        Some(end)
+    }
+
+    /// Whether something wanted of the part is not written, by whomever it is held.
+    pub fn lacks_in(&self, part: Span) -> bool {
+        let part = part.intersect(Span::new(0, self.total));
+        self.written
+            .gaps(part)
+            .any(|gap| self.unwanted.gaps(gap).next().is_some())
+    }
+
+    /// Whether a hash is being computed.
+    pub fn is_hashing(&self) -> bool {
+        !self.hashing.is_empty()
+    }
+
+    /// Changes whenever something that was held is free again.
+    pub fn lease_changes(&self) -> u64 {
+        self.lease_changes
+    }
+
+    /// Peers have nothing left to do but what mirrors hold.
+    pub fn set_contended(&mut self, contended: bool) {
+        self.contended = contended;
+    }
+
+    pub fn is_contended(&self) -> bool {
+        self.contended
+    }
+
+    /// Filler bytes that are never fetched are there. Returns pieces that are full by that and
+    /// have to be hashed.
+    #[must_use]
+    pub fn set_padding(&mut self, padding: &RangeSet) -> Vec<PieceIdx> {
+        let mut full = Vec::new();
+        for span in padding.iter() {
+            self.written.insert(span);
+            let first = span.start / self.piece_len;
+            let last = span.end.saturating_sub(1) / self.piece_len;
+            for piece in (first..=last).map(|index| PieceIdx(index as u32)) {
+                if self.have.get(piece.0) || !self.written.covers(self.piece_span(piece)) {
+                    continue;
+                }
+                if !self.hashed {
+                    self.set_have(piece, true);
+                } else if !self.hashing.contains_key(&piece) {
+                    self.hashing.insert(piece, false);
+                    full.push(piece);
+                }
+            }
+        }
+        full
+    }
+
+    /// What is wanted (`None`: everything), rounded out to whole pieces.
+    pub fn set_wanted(&mut self, wanted: Option<&RangeSet>) {
+        let mut unwanted = RangeSet::new();
+        if let Some(wanted) = wanted {
+            unwanted.insert(Span::new(0, self.total));
+            for span in wanted.iter().filter(|span| !span.is_empty()) {
+                let start = span.start / self.piece_len * self.piece_len;
+                let end = span.end.next_multiple_of(self.piece_len).min(self.total);
+                unwanted.remove(Span::new(start, end));
+            }
+        }
+        self.set_unwanted(unwanted);
+        self.lease_changes += 1;
+    }
+
+    pub(super) fn set_unwanted(&mut self, unwanted: RangeSet) {
+        self.unwanted = unwanted;
+        let pieces = (0..self.have.len()).map(PieceIdx);
+        let lacking = pieces.filter(|piece| self.is_wanted(*piece) && !self.have.get(piece.0));
+        self.lacking = lacking.count() as u32;
+    }
+
+    /// Whether the piece is to be fetched, or was.
+    pub fn is_wanted(&self, piece: PieceIdx) -> bool {
+        !self.unwanted.contains(self.piece_span(piece).start)
+    }
+
+    /// The pieces that are wanted.
+    pub fn wanted(&self) -> Bitfield {
+        let mut wanted = Bitfield::new(self.have.len());
+        for index in 0..wanted.len() {
+            wanted.set(index, self.is_wanted(PieceIdx(index)));
+        }
+        wanted
+    }
+
+    /// A piece that several spoilt need not come from one source alone: none could bring all of it.
+    pub fn allow_shared(&mut self, piece: PieceIdx) {
+        self.solo.remove(&piece);
+    }
+}
