@@ -27,7 +27,7 @@ SIZE = 5 * lib.MIB
 DATA = random.Random("chaos").randbytes(SIZE)
 OTHER = random.Random("other").randbytes(SIZE)
 # Longer than connect-timeout, timeout and retries of the options below allow.
-HANG = 45
+HANG = 75
 OPTIONS = [
     "--no-conf", "--no-netrc", "-x4", "-s4", "-k1M", "--file-allocation=none", "--timeout=3",
     "--connect-timeout=3", "--max-tries=3", "--retry-wait=1", "--out=f", "--allow-overwrite=true",
@@ -174,8 +174,9 @@ def headers_without_end(r):
 
 @case
 def body_stalls_at_half(r):
+    # Each try brings half of what is missing, which is progress; it has to end somewhere.
     part = r.file(body=False)
-    r.send(part[: len(part) // 2])
+    r.send(part[: len(part) // 2] if len(part) > 200_000 else b"")
     r.stall()
 
 
