@@ -473,6 +473,15 @@ impl Download {
         }
     }
 
+    /// Of what it showed while it ran, only the figures stay.
+    pub(super) fn shrink(&mut self) {
+        let kept = self.kept();
+        self.live = None;
+        if kept != Kept::default() || self.rare.is_some() {
+            self.rare.get_or_insert_default().kept = kept;
+        }
+    }
+
     /// What only a download that goes on needs is let go.
     pub(super) fn forget_ranges(&self) {
         if let Some(live) = &self.live {

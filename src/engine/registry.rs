@@ -1,6 +1,6 @@
 //! Pure: every download by GID, and the three lists: active, waiting and stopped.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque, vec_deque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque, vec_deque};
 use std::slice;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -34,7 +34,7 @@ pub struct Registry {
     stopped_max: usize,
     stopped_total: u64,
     /// Failed downloads that fell out of the results but belong into the session file.
-    dropped_failures: Vec<Download>,
+    dropped_failures: HashMap<Gid, Box<Download>>,
     keep_failures: bool,
     last_error: Option<ErrorCode>,
     next_order: i64,
@@ -93,7 +93,7 @@ impl Registry {
             stopped: VecDeque::new(),
             stopped_max: usize::MAX,
             stopped_total: 0,
-            dropped_failures: Vec::new(),
+            dropped_failures: HashMap::new(),
             keep_failures: true,
             last_error: None,
             next_order: 0,
@@ -406,19 +406,13 @@ impl Registry {
     /// caused.
     pub(super) fn forget_failures(&mut self) {
         let dropped = std::mem::take(&mut self.dropped_failures);
-        self.gone
-            .extend(dropped.iter().map(|download| download.gid));
+        self.gone.extend(dropped.into_keys());
         self.last_error = None;
     }
 
     /// A download, even if it is no result any more but belongs into the session file.
     pub(super) fn kept(&self, gid: Gid) -> Option<&Download> {
-        let dropped = || {
-            self.dropped_failures
-                .iter()
-                .rev()
-                .find(|download| download.gid == gid)
-        };
+        let dropped = || self.dropped_failures.get(&gid).map(Box::as_ref);
         self.get(gid).or_else(dropped)
     }
 
@@ -426,9 +420,11 @@ impl Registry {
         self.kept(gid).is_some()
     }
 
-    /// Failed downloads that are no results any more but not forgotten either.
+    /// Failed downloads that are no results any more but not forgotten either, the oldest first.
     pub(super) fn dropped_failures(&self) -> impl Iterator<Item = &Download> {
-        self.dropped_failures.iter()
+        let mut dropped: Vec<&Download> = self.dropped_failures.values().map(Box::as_ref).collect();
+        dropped.sort_unstable_by_key(|download| download.order);
+        dropped.into_iter()
     }
 
     /// Everything counts as changed; gives the GIDs of all that is kept.
@@ -436,7 +432,7 @@ impl Registry {
         for slot in 0..self.slots.len() as u32 {
             self.touch(slot);
         }
-        let dropped: Vec<Gid> = self.dropped_failures.iter().map(Download::gid).collect();
+        let dropped: Vec<Gid> = self.dropped_failures.keys().copied().collect();
         self.changed.extend(&dropped);
         self.by_gid.keys().copied().chain(dropped).collect()
     }
@@ -585,12 +581,13 @@ impl Registry {
             let Some(slot) = self.stopped.iter().find(ended).copied() else {
                 return;
             };
-            let Some(download) = self.take_slot(slot) else {
+            let Some(mut download) = self.take_slot(slot) else {
                 return;
             };
             let failed = matches!(download.state, DownloadState::Stopped(Outcome::Failed(_)));
             if failed && self.keep_failures {
-                self.dropped_failures.push(*download);
+                download.shrink();
+                self.dropped_failures.insert(download.gid, download);
             } else {
                 self.gone.push(download.gid);
             }

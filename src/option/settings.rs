@@ -314,6 +314,8 @@ pub struct EngineSettings {
     pub results_max: usize,
     /// Stopped downloads that the store keeps.
     pub history_max: usize,
+    /// Failures stay for the session file even when they are no results any more; only where one
+    /// may be written.
     pub keep_unfinished_results: bool,
     pub state_dir: Option<PathBuf>,
     pub save_session: Option<PathBuf>,
@@ -349,7 +351,10 @@ impl From<&OptionSet> for EngineSettings {
             up_limit: rate(set.get(keys::MAX_OVERALL_UPLOAD_LIMIT)),
             results_max: shown,
             history_max: count(history).max(shown),
-            keep_unfinished_results: set.get(keys::KEEP_UNFINISHED_DOWNLOAD_RESULT),
+            keep_unfinished_results: set.get(keys::KEEP_UNFINISHED_DOWNLOAD_RESULT)
+                && (set.get(keys::ENABLE_RPC)
+                    || set.get(keys::SAVE_SESSION).is_some()
+                    || set.get(keys::STATE_DIR).is_some()),
             state_dir: path(set.get(keys::STATE_DIR)),
             save_session: path(set.get(keys::SAVE_SESSION)),
             save_session_interval: interval(set.get(keys::SAVE_SESSION_INTERVAL)),

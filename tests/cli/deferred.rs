@@ -23,22 +23,23 @@ fn a_deferred_input_file_is_read_as_the_queue_drains() {
         let _ = writeln!(list, "{}\n out=file-{number}", server.uri("/none"));
     }
     let list = write(&home, "list", &list);
-    let run = |deferred: &str| {
-        let child = home
-            .arioso()
-            .args(["--no-conf", "-q", deferred, "-i", list.to_str().unwrap()])
-            .spawn()
-            .unwrap();
-        wait_for("the first hundred requests", || {
-            (server.requests().len() >= 100).then_some(())
+    let child = home
+        .arioso()
+        .args(["--no-conf", "-q", "--deferred-input=true", "-i"])
+        .args([list.to_str().unwrap(), "--max-download-result=10", "-j20"])
+        .spawn()
+        .unwrap();
+    let memory_after = |requests: usize| {
+        wait_for("so many requests", || {
+            (server.request_count() >= requests).then_some(())
         });
-        std::thread::sleep(std::time::Duration::from_secs(1));
-        let kib = memory(&child).expect("it runs for long");
-        kill(&child, "KILL");
-        child.wait_with_output().unwrap();
-        kib
+        memory(&child).expect("it runs for long")
     };
-    let kib = run("--deferred-input=true");
+    let (early, late) = (memory_after(2_000), memory_after(12_000));
+    kill(&child, "KILL");
+    child.wait_with_output().unwrap();
     // A debug build without any download takes some 40 MiB.
-    assert!(kib < 80 * 1024, "{kib} KiB");
+    assert!(early < 80 * 1024, "{early} KiB");
+    // Ten thousand failures that nobody will ask for leave nothing behind.
+    assert!(late < early + 10 * 1024, "{early} KiB, then {late} KiB");
 }

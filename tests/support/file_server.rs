@@ -102,6 +102,12 @@ impl FileServer {
     pub fn requests(&self) -> Vec<Request> {
         self.state.lock().requests.clone()
     }
+
+    /// How many requests there were so far.
+    #[allow(dead_code)]
+    pub fn request_count(&self) -> usize {
+        self.state.lock().requests.len()
+    }
 }
 
 impl Drop for FileServer {
