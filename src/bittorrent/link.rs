@@ -42,7 +42,7 @@ pub enum PeerOrder {
     Interested(bool),
     /// Whether the peer gets nothing from us for now.
     Choke(bool),
-    /// A ut_metadata message.
+    /// A ut_metadata message. Requests of the peer are answered without the transfer.
     Metadata(Vec<u8>),
     /// A ut_pex message.
     Pex(Vec<u8>),
@@ -51,7 +51,7 @@ pub enum PeerOrder {
 }
 
 /// What a connection tells its transfer. Reports of one connection come in order; the last one is
-/// `Closed`.
+/// `Closed`, save that a `Piece` (or `Disk`) may follow it: hashing outlives the connection.
 #[derive(Debug)]
 pub enum PeerReport {
     /// The handshakes are done.
@@ -84,6 +84,7 @@ pub enum PeerReport {
     Extensions(Box<ExtendedHandshake>),
     Metadata(bytes::Bytes),
     Pex(bytes::Bytes),
+    /// UDP port of the peer's DHT node. Our own node has been told already.
     DhtPort(u16),
     /// Payload bytes sent to the peer since the last such report.
     Sent(u64),

@@ -237,6 +237,11 @@ impl Initiator {
         std::mem::take(&mut self.output)
     }
 
+    /// Whether bytes are to be sent before more can come.
+    pub fn has_output(&self) -> bool {
+        !self.output.is_empty()
+    }
+
     /// Takes what it can off the input. `None`: more bytes are needed (and output may be due).
     ///
     /// # Errors

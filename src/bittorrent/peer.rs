@@ -79,6 +79,8 @@ pub enum PeerEvent {
     Asks,
     /// UDP port of the peer's DHT node.
     DhtPort(u16),
+    /// This piece may be asked for while choked.
+    AllowedFast(PieceIdx),
     /// The peer suggests to fetch this piece (it has it at hand).
     Suggests(PieceIdx),
     /// What the peer said of itself; see [`Peer::extensions`] for all of it.
@@ -361,6 +363,7 @@ impl Peer {
         let room = self.allowed_fast.len() < ALLOWED_FAST_MAX;
         if exists && room && !self.allowed_fast.contains(&piece) {
             self.allowed_fast.push(piece);
+            self.events.push_back(PeerEvent::AllowedFast(piece));
         }
     }
 
@@ -507,10 +510,11 @@ impl Peer {
         self.upload.poll()
     }
 
-    /// Answers what [`Self::poll_asked`] gave. Dropped when the peer was choked in the meantime.
-    pub fn send_block(&mut self, now: Instant, block: Block, data: Bytes) {
+    /// Answers what [`Self::poll_asked`] gave. Dropped, and false, when the peer was choked in the
+    /// meantime.
+    pub fn send_block(&mut self, now: Instant, block: Block, data: Bytes) -> bool {
         if !self.upload.finish(block) {
-            return;
+            return false;
         }
         self.up.record(now, data.len() as u64);
         self.messages.push_back(Message::Piece {
@@ -518,6 +522,7 @@ impl Peer {
             begin: block.begin,
             data,
         });
+        true
     }
 
     /// We do not have what [`Self::poll_asked`] gave.

@@ -15,6 +15,11 @@ impl Utp {
         None
     }
 
+    /// Whether there is a socket of the address's family.
+    pub fn reaches(&self, _address: SocketAddr) -> bool {
+        false
+    }
+
     /// # Errors
     /// Nobody answers.
     pub async fn dial(&self, _address: SocketAddr) -> Result<Box<dyn Stream>, String> {

@@ -79,6 +79,7 @@ impl LimitBranch {
 }
 
 /// One connection's share of the limits above it. Those that wait are served in turn.
+#[derive(Clone)]
 pub struct LimitLeaf {
     branch: LimitBranch,
 }

@@ -79,7 +79,7 @@ pub struct Rc4 {
 
 impl Rc4 {
     /// Keyed and past the bytes that MSE throws away.
-    pub(super) fn keyed(key: &[u8]) -> Self {
+    pub(in crate::bittorrent) fn keyed(key: &[u8]) -> Self {
         let mut rc4 = Self::bare(key);
         rc4.apply(&mut [0; RC4_DISCARD]);
         rc4

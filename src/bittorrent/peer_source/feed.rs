@@ -1,0 +1,126 @@
+//! What a peer has asked for: read from the disk a batch at a time on a blocking thread, then paid
+//! for block by block.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+
+use crate::base::error::{ErrorCode, Failure};
+use crate::bittorrent::assembler::Assembler;
+use crate::bittorrent::peer::Peer;
+use crate::bittorrent::wire::Block;
+use crate::limit::LimitLeaf;
+
+/// Blocks read at once.
+const BATCH_COUNT_MAX: usize = 32;
+/// Bytes read or queued ahead of the peer.
+const AHEAD_LEN_MAX: usize = 1 << 20;
+
+type Batch = Vec<(Block, Result<Bytes, Failure>)>;
+
+/// What has become of a block.
+pub enum Fed {
+    /// To be sent now.
+    Block(Block, Bytes),
+    /// The disk failed.
+    Failed(Block, Failure),
+    /// A batch is there; nothing to be done yet.
+    More,
+}
+
+pub struct Feed {
+    limit: LimitLeaf,
+    reading: Option<JoinHandle<Batch>>,
+    /// Of the batch that is being read.
+    reading_len: usize,
+    ready: VecDeque<(Block, Result<Bytes, Failure>)>,
+    ready_len: usize,
+    /// For the first of `ready`.
+    paying: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Feed {
+    pub fn new(limit: LimitLeaf) -> Self {
+        Self {
+            limit,
+            reading: None,
+            reading_len: 0,
+            ready: VecDeque::new(),
+            ready_len: 0,
+            paying: None,
+        }
+    }
+
+    /// Begins to read what the peer asks for next, unless enough is under way: `ahead` bytes wait to
+    /// be written. What is not had is refused.
+    pub fn start(&mut self, peer: &mut Peer, assembler: &Arc<Assembler>, ahead: usize) {
+        if self.reading.is_some() {
+            return;
+        }
+        let mut blocks = Vec::new();
+        let mut len = ahead + self.ready_len;
+        while len < AHEAD_LEN_MAX && blocks.len() < BATCH_COUNT_MAX {
+            let Some(block) = peer.poll_asked() else {
+                break;
+            };
+            if assembler.has(block.piece) {
+                len += block.len as usize;
+                blocks.push(block);
+            } else {
+                peer.refuse(block);
+            }
+        }
+        if blocks.is_empty() {
+            return;
+        }
+        self.reading_len = blocks.iter().map(|block| block.len as usize).sum();
+        let assembler = assembler.clone();
+        self.reading = Some(tokio::task::spawn_blocking(move || {
+            let read = |block| (block, assembler.read(block));
+            blocks.into_iter().map(read).collect()
+        }));
+    }
+
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Fed> {
+        if let Some((block, _)) = self.ready.front() {
+            let len = block.len as usize;
+            let limit = &self.limit;
+            let paying = self.paying.get_or_insert_with(|| {
+                let limit = limit.clone();
+                Box::pin(async move { limit.pay_up(len).await })
+            });
+            if paying.as_mut().poll(cx).is_ready() {
+                self.paying = None;
+                self.ready_len -= len;
+                return match self.ready.pop_front() {
+                    Some((block, Ok(data))) => Poll::Ready(Fed::Block(block, data)),
+                    Some((block, Err(failure))) => Poll::Ready(Fed::Failed(block, failure)),
+                    None => Poll::Pending,
+                };
+            }
+        }
+        let Some(reading) = &mut self.reading else {
+            return Poll::Pending;
+        };
+        let Poll::Ready(batch) = Pin::new(reading).poll(cx) else {
+            return Poll::Pending;
+        };
+        self.reading = None;
+        match batch {
+            Ok(batch) => {
+                self.ready_len += self.reading_len;
+                self.ready.extend(batch);
+                Poll::Ready(Fed::More)
+            }
+            Err(error) => {
+                let why = format!("reading for a peer ended: {error}");
+                let failure = Failure::fatal(ErrorCode::FileIo, why);
+                Poll::Ready(Fed::Failed(Block::new(0, 0, 0), failure))
+            }
+        }
+    }
+}
