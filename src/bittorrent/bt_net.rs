@@ -53,7 +53,11 @@ struct Started {
 impl BtNet {
     /// Opens nothing yet.
     pub fn new(net: Arc<Net>, options: &OptionSet) -> Arc<Self> {
-        let settings = BtNetSettings::from(options);
+        Self::with(net, options, BtNetSettings::from(options))
+    }
+
+    /// With settings that options cannot express: no range of ports means any port.
+    pub fn with(net: Arc<Net>, options: &OptionSet, settings: BtNetSettings) -> Arc<Self> {
         Arc::new(Self {
             net,
             connection: ConnectionSettings::from(options),
@@ -92,7 +96,7 @@ impl BtNet {
         let listener = Listener::open(self);
         // uTP needs the port of the listener, the DHT takes any of its list.
         let utp = match (self.settings.utp, listener.port()) {
-            (true, Some(port)) => Utp::open(self, port),
+            (true, Some(port)) => Utp::open(self, port).await,
             _ => None,
         };
         let dht = Dht::start(&self.settings, &self.connection);
@@ -171,6 +175,14 @@ impl BtNet {
 
     pub(super) fn utp(&self) -> Option<&Utp> {
         self.started.get()?.utp.as_ref()
+    }
+
+    /// As if nobody could reach us by TCP.
+    #[cfg(test)]
+    pub(super) fn close_tcp(&self) {
+        if let Some(started) = self.started.get() {
+            started.listener.close();
+        }
     }
 
     pub(super) fn routes(&self) -> &Arc<Routes> {

@@ -141,14 +141,16 @@ impl Listener {
         }
     }
 
-    /// Takes the first free port of `listen-port`, for IPv4 and IPv6 alike. Needs a tokio runtime.
+    /// Takes the first free port of `listen-port`, for IPv4 and IPv6 alike; any one where none is
+    /// named. Needs a tokio runtime.
     pub fn open(net: &Arc<BtNet>) -> Self {
         let settings = net.settings();
         let ports = settings.listen_ports.iter().cloned().flatten();
+        let any = settings.listen_ports.is_empty().then_some(0);
         let mut failure = None;
-        for port in ports.filter_map(|port| u16::try_from(port).ok()) {
+        for port in ports.chain(any).filter_map(|port| u16::try_from(port).ok()) {
             match bind(port, settings.disable_ipv6) {
-                Ok(listeners) => {
+                Ok((port, listeners)) => {
                     info!("Peers reach us at TCP port {port}");
                     let run = |listener| tokio::spawn(accept(listener, net.clone())).abort_handle();
                     return Self {
@@ -171,17 +173,25 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
+impl Listener {
+    /// Nobody is let in any more.
+    pub fn close(&self) {
         for task in &self.tasks {
             task.abort();
         }
     }
 }
 
-/// Both families at one port. A system without IPv6 is served with IPv4.
-fn bind(port: u16, disable_ipv6: bool) -> std::io::Result<Vec<TcpListener>> {
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Both families at one port, which is told. A system without IPv6 is served with IPv4.
+fn bind(port: u16, disable_ipv6: bool) -> std::io::Result<(u16, Vec<TcpListener>)> {
     let v4 = socket((Ipv4Addr::UNSPECIFIED, port).into())?;
+    let port = v4.local_addr()?.port();
     let mut listeners = vec![v4];
     if !disable_ipv6 {
         match socket((Ipv6Addr::UNSPECIFIED, port).into()) {
@@ -190,7 +200,7 @@ fn bind(port: u16, disable_ipv6: bool) -> std::io::Result<Vec<TcpListener>> {
             Err(error) => debug!("no IPv6 at TCP port {port}: {error}"),
         }
     }
-    Ok(listeners)
+    Ok((port, listeners))
 }
 
 fn socket(address: SocketAddr) -> std::io::Result<TcpListener> {

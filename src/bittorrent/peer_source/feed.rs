@@ -1,5 +1,5 @@
-//! What a peer has asked for: read from the disk a batch at a time on a blocking thread, then paid
-//! for block by block.
+//! What a peer has asked for: from memory, or read from the disk a batch at a time on a blocking
+//! thread, then paid for block by block.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -67,11 +67,17 @@ impl Feed {
             let Some(block) = peer.poll_asked() else {
                 break;
             };
-            if assembler.has(block.piece) {
-                len += block.len as usize;
-                blocks.push(block);
-            } else {
+            if !assembler.has(block.piece) {
                 peer.refuse(block);
+                continue;
+            }
+            len += block.len as usize;
+            match assembler.read_cached(block).filter(|_| blocks.is_empty()) {
+                Some(data) => {
+                    self.ready_len += block.len as usize;
+                    self.ready.push_back((block, Ok(data)));
+                }
+                None => blocks.push(block),
             }
         }
         if blocks.is_empty() {
