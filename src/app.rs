@@ -3,6 +3,7 @@
 
 mod console;
 mod feed;
+mod local;
 mod process;
 mod serve;
 
@@ -14,8 +15,9 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use crate::base::error::{ErrorCode, Failure};
-use crate::cli::{help, version};
+use crate::cli::{file_list, help, version};
 use crate::engine::{Engine, EngineConfig};
+use crate::format::metainfo::Metainfo;
 use crate::net::Interface;
 use crate::observe::hook::Hooks;
 use crate::observe::log::{ConsoleLog, FileLog, Log};
@@ -62,6 +64,9 @@ fn start(args: impl IntoIterator<Item = OsString>) -> Result<ErrorCode, Failure>
     hide_secrets(&argv);
     let program = Path::new(&program).file_stem().unwrap_or_default();
     let loaded = load::load(argv, &program.to_string_lossy(), &Machine)?;
+    if loaded.global.get(keys::SHOW_FILES) {
+        return show_files(&loaded);
+    }
     let feed = Feed::new(loaded.uris.clone(), &loaded.global)?;
     if feed.is_empty() && !loaded.global.get(keys::ENABLE_RPC) {
         return Err(Failure::fatal(
@@ -77,6 +82,34 @@ fn start(args: impl IntoIterator<Item = OsString>) -> Result<ErrorCode, Failure>
         process::daemonize().map_err(|error| startup("become a daemon", &error))?;
     }
     run_session(&loaded, feed)
+}
+
+/// `--show-files`: what is in the torrents that were given.
+fn show_files(loaded: &Loaded) -> Result<ErrorCode, Failure> {
+    let torrent = loaded.global.get(keys::TORRENT_FILE);
+    let torrent = torrent.map(|path| path.to_string());
+    let mut text = String::new();
+    for path in torrent.iter().chain(&loaded.uris) {
+        if torrent.is_none() {
+            text.push_str(&format!(">>> Printing the contents of file '{path}'...\n"));
+        }
+        text.push_str(&match local::kind_of(path) {
+            Some(local::Kind::Torrent) => contents_of(path)?,
+            _ => "Neither a torrent nor a Metalink: skipped.\n\n".to_owned(),
+        });
+        if torrent.is_some() {
+            // URIs beside it are its web seeds.
+            break;
+        }
+    }
+    print(&text)
+}
+
+fn contents_of(path: &str) -> Result<String, Failure> {
+    let bytes = local::bytes(path).map_err(|error| startup(&format!("read {path}"), &error))?;
+    let name = Path::new(path).file_name().unwrap_or_default();
+    let metainfo = Metainfo::parse(&bytes, &format!("{}.file", name.to_string_lossy()))?;
+    Ok(file_list::of_torrent(&metainfo))
 }
 
 /// An argument as text. Bytes of a URI that are no UTF-8 are escaped, as aria2 does; a path with

@@ -11,13 +11,14 @@ use tracing::{error, info};
 use super::feed::{Fed, Refused};
 use crate::base::gid::Gid;
 use crate::base::secret::SafeUrl;
-use crate::cli::readout::{self, Progress, Style};
+use crate::cli::readout::{self, Progress, Style, Swarm};
 use crate::cli::results::{self, FileResult};
 use crate::cli::style::{Colors, truncate};
-use crate::engine::{Download, Event, EventKind, FileView, Registry};
+use crate::engine::{Brief, Download, DownloadState, Event, EventKind, FileView, Registry};
 use crate::observe::output::{Output, Stream};
 use crate::option::settings::ConsoleSettings;
 use crate::option::value::DownloadResult;
+use crate::transfer::Phase;
 
 /// Width of rules and of the progress line where the terminal has none.
 const COLUMNS: usize = 79;
@@ -267,7 +268,11 @@ impl Console {
             gid: download.gid(),
             status,
             average_speed: ended.or(running),
-            files: download.files().iter().map(file_result).collect(),
+            files: {
+                let files = download.files();
+                let wanted = files.iter().filter(|file| file.selected);
+                wanted.map(file_result).collect()
+            },
         }
     }
 }
@@ -321,6 +326,10 @@ fn progress(download: &Download, now: Instant) -> Progress {
         },
         uploaded: download.uploaded_len(),
         connections: download.connections(),
+        swarm: download.brief().and_then(Brief::info_hash).map(|_| Swarm {
+            seeders: download.seeders(),
+            seeding: *download.state() == DownloadState::Active(Phase::Seeding),
+        }),
         down_speed: download.down_speed(now),
         up_speed: download.up_speed(now),
         allocated: download.allocated_len(),

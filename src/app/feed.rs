@@ -15,10 +15,13 @@ use crate::base::secret::SafeUrl;
 use crate::engine::{AddRequest, EngineHandle, RequestError};
 use crate::format::expand::expand;
 use crate::format::input_file::{Entry, Reader};
+use crate::format::magnet::is_magnet;
 use crate::format::uri::{self, Uri};
 use crate::option::settings::EngineSettings;
 use crate::option::spec::ADD;
 use crate::option::{OptionId, OptionSet, find, keys};
+
+use super::local::{self, Kind};
 
 /// Entries read ahead of the engine.
 const READ_AHEAD: usize = 256;
@@ -32,6 +35,8 @@ const READY_MAX: usize = 64;
 /// What is to be added once the engine runs.
 pub struct Feed {
     entries: Vec<Entry>,
+    /// `torrent-file`: the torrent to which the URIs of the command line are web seeds.
+    torrent: Option<String>,
     input: Option<Input>,
     rules: Rules,
 }
@@ -94,14 +99,23 @@ impl Feed {
                 ..Entry::default()
             }],
         };
+        let torrent = options.get(keys::TORRENT_FILE).map(|path| path.to_string());
+        let entries = match &torrent {
+            Some(_) if entries.is_empty() => vec![Entry {
+                options: gid_option(options),
+                ..Entry::default()
+            }],
+            _ => entries,
+        };
         for uri in downloads_of(&entries, rules)?.iter().flatten() {
-            if !is_uri(uri) {
+            if !is_uri(uri) && local::kind_of(uri).is_none() {
                 return Err(Failure::fatal(ErrorCode::Unknown, not_a_uri(uri)));
             }
         }
         let input = settings.input_file.as_deref().map(open).transpose()?;
         Ok(Feed {
             entries,
+            torrent,
             input,
             rules,
         })
@@ -125,8 +139,15 @@ impl Feed {
     /// A bad option value: the program ends with code 28. The input file cannot be read on.
     pub async fn run(self, engine: EngineHandle) -> Result<Fed, Failure> {
         let mut fed = Fed::default();
-        for entry in self.entries {
-            add(&engine, entry, self.rules, &mut fed).await?;
+        for mut entry in self.entries {
+            match &self.torrent {
+                Some(path) => {
+                    let seeds = std::mem::take(&mut entry.uris);
+                    let items = vec![Item::Local(path.clone(), Kind::Torrent, seeds)];
+                    add(&engine, &entry, items, self.rules, &mut fed).await?;
+                }
+                None => add_entry(&engine, entry, self.rules, &mut fed).await?,
+            }
         }
         let Some(input) = self.input else {
             fed.tell();
@@ -139,7 +160,7 @@ impl Feed {
                 // An error means that the engine has ended, which adding will tell.
                 let _ = counts.wait_for(|counts| counts.ready < READY_MAX).await;
             }
-            add(&engine, entry?, self.rules, &mut fed).await?;
+            add_entry(&engine, entry?, self.rules, &mut fed).await?;
         }
         if !self.rules.deferred {
             fed.tell();
@@ -169,7 +190,7 @@ impl Fed {
 
 /// Whether a download can be made of it, be it one that fails.
 fn is_uri(text: &str) -> bool {
-    Uri::parse(&uri::normalise(text)).is_some() || text.starts_with("magnet:")
+    Uri::parse(&uri::normalise(text)).is_some() || is_magnet(text)
 }
 
 fn not_a_uri(text: &str) -> String {
@@ -224,13 +245,86 @@ fn read_elsewhere(input: Input) -> Result<Receiver<Result<Entry, Failure>>, Fail
     Ok(entries)
 }
 
-async fn add(
+/// What becomes one call of the engine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Item {
+    /// Mirrors of one file, or a magnet link.
+    Uris(Vec<String>),
+    /// A file on this machine, and web seeds beside it.
+    Local(String, Kind, Vec<String>),
+}
+
+impl Item {
+    /// What a complaint names.
+    fn name(&self) -> &str {
+        match self {
+            Self::Uris(uris) => uris.first().map_or("", |uri| uri),
+            Self::Local(path, ..) => path,
+        }
+    }
+
+    /// Blocks for a local file.
+    fn into_request(self) -> io::Result<AddRequest> {
+        match self {
+            Self::Uris(uris) => Ok(AddRequest::uris(uris)),
+            Self::Local(path, kind, seeds) => Ok(AddRequest {
+                source: local::read(&path, kind, seeds)?,
+                options: Vec::new(),
+            }),
+        }
+    }
+}
+
+/// Mirrors stay together and come first; links and local files are downloads of their own, as for
+/// aria2. Blocks.
+fn items(uris: Vec<String>) -> Vec<Item> {
+    let (mirrors, others): (Vec<_>, Vec<_>) = uris
+        .into_iter()
+        .partition(|uri| is_uri(uri) && !is_magnet(uri));
+    let mut items = Vec::with_capacity(1 + others.len());
+    if !mirrors.is_empty() {
+        items.push(Item::Uris(mirrors));
+    }
+    for other in others {
+        if is_magnet(&other) {
+            items.push(Item::Uris(vec![other]));
+        } else if let Some(kind) = local::kind_of(&other) {
+            items.push(Item::Local(other, kind, Vec::new()));
+        } else {
+            error!("{}", not_a_uri(&other));
+        }
+    }
+    items
+}
+
+async fn add_entry(
     engine: &EngineHandle,
     entry: Entry,
     rules: Rules,
     fed: &mut Fed,
 ) -> Result<(), Failure> {
-    let mut options = known_options(&entry);
+    let uris = downloads(&entry, rules)?;
+    let all = match uris.iter().flatten().all(|uri| is_uri(uri)) {
+        true => uris.into_iter().flat_map(items).collect(),
+        false => off_thread(move || uris.into_iter().flat_map(items).collect()).await,
+    };
+    add(engine, &entry, all, rules, fed).await
+}
+
+/// Runs what looks at local files where it holds nobody up.
+async fn off_thread<T: Default + Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    // It does not panic.
+    tokio::task::spawn_blocking(work).await.unwrap_or_default()
+}
+
+async fn add(
+    engine: &EngineHandle,
+    entry: &Entry,
+    items: Vec<Item>,
+    rules: Rules,
+    fed: &mut Fed,
+) -> Result<(), Failure> {
+    let mut options = known_options(entry);
     let given = options.iter().find(|(id, _)| *id == keys::GID.id);
     let mut gid = None;
     if let Some((_, text)) = given {
@@ -244,14 +338,22 @@ async fn add(
         }
         gid = Some(parsed);
     }
-    for mut uris in downloads(&entry, rules)? {
-        for unknown in uris.extract_if(.., |uri| !is_uri(uri)) {
-            error!("{}", not_a_uri(&unknown));
-        }
-        let Some(first) = uris.first().cloned() else {
-            continue;
+    for item in items {
+        let name = item.name().to_owned();
+        let request = match item {
+            Item::Uris(_) => item.into_request(),
+            Item::Local(..) => off_thread(move || Some(item.into_request()))
+                .await
+                .unwrap_or_else(|| Err(io::Error::other("not read"))),
         };
-        let mut request = AddRequest::uris(uris);
+        let mut request = match request {
+            Ok(request) => request,
+            Err(error) => {
+                error!("{} cannot be read: {error}", SafeUrl(&name));
+                fed.refuse(gid.take(), &name);
+                continue;
+            }
+        };
         request.options.clone_from(&options);
         // Two downloads cannot have one GID.
         options.retain(|(id, _)| *id != keys::GID.id);
@@ -267,12 +369,12 @@ async fn add(
                 return Err(Failure::fatal(ErrorCode::Option, text));
             }
             Err(RequestError::NoUsableUri) => {
-                error!("Unsupported protocol: {}", SafeUrl(&first));
-                fed.refuse(gid, &first);
+                error!("Unsupported protocol: {}", SafeUrl(&name));
+                fed.refuse(gid, &name);
             }
             Err(refused) => {
-                error!("{refused} ({})", SafeUrl(&first));
-                fed.refuse(gid, &first);
+                error!("{refused} ({})", SafeUrl(&name));
+                fed.refuse(gid, &name);
             }
         }
         gid = None;
@@ -355,6 +457,22 @@ mod tests {
             ..expand
         };
         assert_eq!(downloads(&entry, alone).unwrap(), all.map(|uri| [uri]));
+    }
+
+    #[test]
+    fn links_and_local_files_are_downloads_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let torrent = dir.path().join("a").display().to_string();
+        std::fs::write(&torrent, "d4:info").unwrap();
+        let link = "magnet:?xt=urn:btih:0123456789012345678901234567890123456789";
+        let uris = [link, "http://h/a", &torrent, "nonsense", "http://h/b"];
+        let uris = uris.map(str::to_owned).to_vec();
+        let told = [
+            Item::Uris(vec!["http://h/a".into(), "http://h/b".into()]),
+            Item::Uris(vec![link.into()]),
+            Item::Local(torrent, Kind::Torrent, Vec::new()),
+        ];
+        assert_eq!(items(uris), told);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Progress {
     pub completed: u64,
     pub uploaded: u64,
     pub connections: u32,
+    /// Of torrents.
+    pub swarm: Option<Swarm>,
     /// Bytes a second.
     pub down_speed: u64,
     /// Bytes a second.
@@ -30,7 +32,27 @@ pub struct Progress {
     pub name: String,
 }
 
+/// What torrents have besides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Swarm {
+    /// Seeders among the connected peers.
+    pub seeders: u32,
+    /// Everything is there: it only gives.
+    pub seeding: bool,
+}
+
 impl Progress {
+    fn is_seeding(&self) -> bool {
+        self.swarm.is_some_and(|swarm| swarm.seeding)
+    }
+
+    /// Bytes given for each byte there is, to one decimal, cut not rounded.
+    fn ratio(&self) -> String {
+        let tenths = u128::from(self.uploaded) * 10;
+        let tenths = tenths.checked_div(u128::from(self.completed)).unwrap_or(0);
+        format!("{}.{}", tenths / 10, tenths % 10)
+    }
+
     fn finished(&self) -> bool {
         self.total > 0 && self.completed >= self.total
     }
@@ -81,6 +103,9 @@ fn single(progress: &Progress, style: Style) -> String {
     let colors = style.colors;
     let mut inner = done_of_total(progress, style);
     inner.push_str(&format!(" CN:{}", progress.connections));
+    if let Some(swarm) = progress.swarm {
+        inner.push_str(&format!(" SD:{}", swarm.seeders));
+    }
     if !progress.finished() {
         let speed = style.size(progress.down_speed);
         inner.push_str(&format!(" DL:{}", colors.paint(Color::Green, &speed)));
@@ -120,7 +145,10 @@ fn many(active: &[Progress], style: Style) -> String {
 }
 
 fn done_of_total(progress: &Progress, style: Style) -> String {
-    let share = share(progress.completed, progress.total, style);
+    let share = match progress.is_seeding() {
+        true => format!("SEED({})", progress.ratio()),
+        false => share(progress.completed, progress.total, style),
+    };
     format!("{} {share}", short_gid(progress.gid))
 }
 
@@ -192,6 +220,7 @@ mod tests {
             completed,
             uploaded: 0,
             connections: 1,
+            swarm: None,
             down_speed: 102_208,
             up_speed: 0,
             allocated: None,
@@ -259,6 +288,31 @@ mod tests {
             line(&[one], style),
             "[#c2360b 163840B/300000B(54%) CN:1 DL:102208B UL:70B(5000B) ETA:1s]"
         );
+    }
+
+    #[test]
+    fn torrents_show_their_swarm() {
+        let mut one = progress("7f736400000000ab", 163_840, 300_000);
+        one.swarm = Some(Swarm {
+            seeders: 3,
+            seeding: false,
+        });
+        assert_eq!(
+            line(&[one.clone()], PLAIN),
+            "[#7f7364 160KiB/292KiB(54%) CN:1 SD:3 DL:99KiB ETA:1s]"
+        );
+        one.completed = one.total;
+        (one.uploaded, one.up_speed) = (450_000, 2048);
+        one.swarm = Some(Swarm {
+            seeders: 0,
+            seeding: true,
+        });
+        assert_eq!(
+            line(&[one.clone()], PLAIN),
+            "[#7f7364 SEED(1.5) CN:1 SD:0 UL:2.0KiB(439KiB)]"
+        );
+        one.uploaded = 0;
+        assert_eq!(line(&[one], PLAIN), "[#7f7364 SEED(0.0) CN:1 SD:0]");
     }
 
     #[test]

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
+use super::request::{Source, Upload};
 use crate::base::gid::Gid;
 use crate::format::info_hash::InfoHash;
 use crate::format::metainfo::Metainfo;
 use crate::storage::Content;
+use crate::store;
 use crate::transfer::{Job, WebSeed};
 
 const METADATA_PIECE_LEN: u64 = 16 * 1024;
@@ -22,6 +25,10 @@ pub struct Brief {
     pub line: Option<Line>,
     /// The file it was made from, which the store keeps.
     pub payload: Option<Payload>,
+    /// Web seeds that are not in the torrent, as they were given.
+    pub extra: Vec<String>,
+    /// Somebody has changed the mirrors.
+    pub edited: bool,
 }
 
 /// A line of a session file.
@@ -34,12 +41,23 @@ pub struct Line {
 }
 
 /// An uploaded or fetched torrent or Metalink.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Payload {
     pub kind: PayloadKind,
-    pub bytes: Bytes,
+    /// Gone once the store has them.
+    pub bytes: store::Payload,
     /// Which of the downloads of the file this one is, from 0.
     pub entry: usize,
+}
+
+impl Payload {
+    pub fn new(kind: PayloadKind, bytes: Bytes, entry: usize) -> Self {
+        Self {
+            kind,
+            bytes: Arc::new(Mutex::new(Some(bytes))),
+            entry,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +67,22 @@ pub enum PayloadKind {
 }
 
 impl Brief {
+    /// The same once more, as something to add.
+    pub fn again(&self) -> Option<Source> {
+        if let Job::Magnet(_) = &self.job {
+            let line = self.line.as_ref()?;
+            return Some(Source::Uris(vec![line.text.to_string()]));
+        }
+        let metainfo = self.metainfo()?;
+        let seeds = metainfo.web_seeds.iter().chain(&self.extra).cloned();
+        Some(Source::Torrent(Upload {
+            file: Metainfo::encode(&metainfo.info.raw, &metainfo.tiers).into(),
+            uris: seeds.collect(),
+            path: self.line.as_ref().map(|line| line.text.to_string()),
+            keep_copy: false,
+        }))
+    }
+
     /// The content, if it is known.
     pub fn content(&self) -> Option<&Arc<Content>> {
         match &self.job {

@@ -8,7 +8,7 @@ use super::handle::{Command, Reply, UriChange, Verb};
 use super::intake::DownloadSpec;
 use super::request::RequestError;
 use super::state::{DownloadState, StateInput, Then};
-use super::{Core, Download, EventKind, change, limits_of, usable_uri};
+use super::{Brief, Core, Download, EventKind, change, limits_of, usable_uri};
 use crate::base::gid::Gid;
 use crate::option::settings::EngineSettings;
 use crate::option::{OptionId, keys};
@@ -128,28 +128,31 @@ impl Core {
 
     fn change_uri(&mut self, gid: Gid, change: UriChange) -> Result<(u64, u64), RequestError> {
         let mut registry = self.registry.lock();
-        let stopped = match registry.get(gid) {
-            Some(download) => download.is_stopped(),
-            None => return Err(RequestError::UnknownGid(gid.to_string())),
-        };
-        if stopped {
+        let download = registry
+            .get(gid)
+            .ok_or_else(|| RequestError::UnknownGid(gid.to_string()))?;
+        if download.is_stopped() {
             return Err(RequestError::CannotChangeUri(gid));
         }
-        if change.file_index != 1 {
+        let content = download.brief().and_then(Brief::content);
+        let file_count = content.map_or(1, |content| content.files.len());
+        if !(1..=file_count).contains(&change.file_index) {
             return Err(RequestError::FileIndexOutOfRange);
         }
+        let file = change.file_index - 1;
         let usable = |uris: &[String]| -> Vec<Arc<str>> {
             uris.iter().filter_map(|uri| usable_uri(uri)).collect()
         };
         let (remove, add) = (usable(&change.remove), usable(&change.add));
-        let counts = registry.edit(gid, |download| {
-            download.change_uris(&remove, &add, change.at)
+        let counts = registry.edit(gid, |download| match file_count {
+            1 => download.change_uris(&remove, &add, change.at),
+            _ => download.change_seeds(file, &remove, &add, change.at),
         });
         drop(registry);
         self.send(
             gid,
             Control::Uris {
-                file: change.file_index - 1,
+                file,
                 remove,
                 add,
                 at: change.at,

@@ -15,7 +15,7 @@ use crate::format::magnet::Magnet;
 use crate::option::OptionSet;
 use crate::option::keys::{DIR, OUT, PIECE_LENGTH};
 use crate::storage::{Content, Layout};
-use crate::transfer::{Job, Live, PeerEntry, Restored, ServerEntry, UriEntry};
+use crate::transfer::{Job, Live, PeerEntry, Restored, ServerEntry, UriEntry, WebSeed};
 
 /// One download. Ten thousand of them wait in memory, so what few have is boxed.
 pub struct Download {
@@ -199,6 +199,9 @@ impl Download {
             return Arc::clone(live);
         }
         let live = Live::new();
+        if self.brief.is_some() {
+            live.set_uploaded(self.uploaded_len());
+        }
         if let Some(rare) = &self.rare
             // Without it the path is only what the options suggest.
             && rare.kept.piece_len > 0
@@ -449,6 +452,7 @@ impl Download {
             dir: self.dir().to_string(),
             path: self.path(),
             file_count: self.file_count(),
+            info_hash: self.brief().and_then(Brief::info_hash),
             status: self.status(),
             error: self.error().map(|(code, _)| code),
         }
@@ -491,6 +495,28 @@ impl Download {
         }
     }
 
+    /// As [`Self::change_uris`], of file `file` (from 0) of several.
+    pub(super) fn change_seeds(
+        &mut self,
+        file: usize,
+        remove: &[Arc<str>],
+        add: &[Arc<str>],
+        at: Option<usize>,
+    ) -> (u64, u64) {
+        let Some(brief) = &mut self.brief else {
+            return (0, 0);
+        };
+        brief.edited = true;
+        let start = brief.web_seeds.partition_point(|seed| seed.file < file);
+        let end = brief.web_seeds.partition_point(|seed| seed.file <= file);
+        let old = brief.web_seeds[start..end].iter();
+        let mut uris: Vec<Arc<str>> = old.map(|seed| Arc::clone(&seed.uri)).collect();
+        let counts = change_list(&mut uris, remove, add, at);
+        let seeds = uris.into_iter().map(|uri| WebSeed { file, uri });
+        brief.web_seeds.splice(start..end, seeds);
+        counts
+    }
+
     /// Takes one instance of each of `remove` out and puts `add` in at place `at` (the end, if
     /// `None`). Gives the numbers of URIs removed and added.
     pub(super) fn change_uris(
@@ -500,15 +526,7 @@ impl Download {
         at: Option<usize>,
     ) -> (u64, u64) {
         let mut uris = std::mem::take(&mut self.uris).into_vec();
-        let mut removed = 0;
-        for gone in remove {
-            if let Some(place) = uris.iter().position(|uri| uri == gone) {
-                uris.remove(place);
-                removed += 1;
-            }
-        }
-        let at = at.unwrap_or(usize::MAX).min(uris.len());
-        uris.splice(at..at, add.iter().cloned());
+        let counts = change_list(&mut uris, remove, add, at);
         self.uris = uris.into();
         if !self.is_active()
             && let Some(live) = &self.live
@@ -516,7 +534,7 @@ impl Download {
             // The next start makes the marks anew; until then what was used is forgotten.
             live.detail().uris.clear();
         }
-        (removed, add.len() as u64)
+        counts
     }
 
     fn running(&self) -> Option<&Live> {
@@ -554,4 +572,23 @@ impl Download {
         };
         full.saturating_sub(missing)
     }
+}
+
+/// Gives the numbers of URIs removed and added.
+fn change_list(
+    uris: &mut Vec<Arc<str>>,
+    remove: &[Arc<str>],
+    add: &[Arc<str>],
+    at: Option<usize>,
+) -> (u64, u64) {
+    let mut removed = 0;
+    for gone in remove {
+        if let Some(place) = uris.iter().position(|uri| uri == gone) {
+            uris.remove(place);
+            removed += 1;
+        }
+    }
+    let at = at.unwrap_or(usize::MAX).min(uris.len());
+    uris.splice(at..at, add.iter().cloned());
+    (removed, add.len() as u64)
 }

@@ -207,7 +207,7 @@ pub(super) fn assemble(
     };
     let mut core = Core {
         registry,
-        saver: Saver::new(settings.save_session.clone()),
+        saver: Saver::new(settings.save_session.clone(), config.state_dir.as_deref()),
         settings,
         limits,
         launcher,

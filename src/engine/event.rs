@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::base::error::ErrorCode;
 use crate::base::gid::Gid;
+use crate::format::info_hash::InfoHash;
 
 /// One thing that happened to one download.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,6 +42,8 @@ pub struct Subject {
     /// Path of the first selected file; empty while unknown.
     pub path: String,
     pub file_count: usize,
+    /// Of torrents and magnet links.
+    pub info_hash: Option<InfoHash>,
     pub status: &'static str,
     /// Of stopped downloads.
     pub error: Option<ErrorCode>,

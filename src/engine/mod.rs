@@ -23,6 +23,7 @@ mod intake;
 mod keepsakes;
 mod launch;
 mod offspring;
+mod origin;
 mod queue;
 mod reception;
 mod registry;

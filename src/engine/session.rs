@@ -1,5 +1,6 @@
 //! What of a download is kept for the next process, and the session file.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tracing::warn;
 use super::Core;
 use super::download::{Download, Kept, Rare};
 use super::handle::Reply;
+use super::origin::{SavedOrigin, restore_or_fail};
 use super::registry::Registry;
 use super::request::RequestError;
 use super::state::{DownloadState, ListKind, Outcome, Then};
@@ -21,7 +23,7 @@ use crate::base::gid::Gid;
 use crate::option::keys::DIR;
 use crate::option::spec::LIST;
 use crate::option::{OptionId, OptionSet, find};
-use crate::store::{self, Place, Record};
+use crate::store::{self, Naming, Place, Record};
 
 /// A cheap copy of a download, from which its record is made on another thread.
 pub(super) struct Saved {
@@ -36,6 +38,7 @@ pub(super) struct Saved {
     following: Option<Gid>,
     belongs_to: Option<Gid>,
     stopped_at: Option<SystemTime>,
+    origin: Option<SavedOrigin>,
 }
 
 impl Saved {
@@ -66,12 +69,19 @@ impl Saved {
             following: download.following(),
             belongs_to: download.belongs_to(),
             stopped_at: download.stopped_at,
+            origin: download.brief().and_then(SavedOrigin::of),
         }
     }
 
     pub fn into_record(self) -> Record {
         let uris = self.uris.iter().map(|uri| uri.to_string()).collect();
+        let (origin, payload) = match self.origin.map(SavedOrigin::into_parts) {
+            Some((origin, payload)) => (Some(origin), payload),
+            None => (None, store::Payload::default()),
+        };
         Record {
+            origin,
+            payload,
             options: owned(self.options.session_pairs()),
             error: self.error,
             total: self.kept.total,
@@ -155,6 +165,7 @@ pub(super) fn download_of(record: Record, base: &Arc<OptionSet>) -> Download {
         }
     }
     let uris = record.uris.into_iter().map(Arc::from).collect();
+    let (origin, payload) = (record.origin, record.payload);
     let mut download = Download::new(gid, uris, options, record.place == Place::Paused);
     download.order = record.order;
     download.state = match record.place {
@@ -184,6 +195,12 @@ pub(super) fn download_of(record: Record, base: &Arc<OptionSet>) -> Download {
     if rare != Rare::default() {
         download.rare = Some(Box::new(rare));
     }
+    if let Some(origin) = origin
+        && let Some(failure) = restore_or_fail(&mut download, origin, &payload)
+        && download.state.list() != ListKind::Stopped
+    {
+        download.state = DownloadState::Stopped(Outcome::Failed(Box::new(failure)));
+    }
     download
 }
 
@@ -198,8 +215,9 @@ pub(super) fn restore(registry: &mut Registry, records: Vec<Record>, same_boot: 
     let base = Arc::clone(registry.global());
     let mut active = Vec::new();
     for record in records {
-        let was_active = record.place == Place::Active;
+        let mut was_active = record.place == Place::Active;
         let mut download = download_of(record, &base);
+        was_active &= download.state.list() == ListKind::Queue;
         if let Some(rare) = &mut download.rare {
             rare.same_boot = same_boot;
         }
@@ -218,13 +236,16 @@ pub(super) fn restore(registry: &mut Registry, records: Vec<Record>, same_boot: 
 #[derive(Default)]
 pub(super) struct Saver {
     path: Option<PathBuf>,
+    /// Where the store has copies of torrents.
+    copies: Option<PathBuf>,
     turn: Arc<Mutex<()>>,
 }
 
 impl Saver {
-    pub fn new(path: Option<PathBuf>) -> Self {
+    pub fn new(path: Option<PathBuf>, state_dir: Option<&Path>) -> Self {
         Self {
             path,
+            copies: state_dir.map(store::payload_dir),
             turn: Arc::default(),
         }
     }
@@ -265,8 +286,9 @@ impl Core {
     /// `aria2.exportSession`
     pub(super) fn export_session(&mut self, path: PathBuf, reply: Reply<()>) {
         let saved = collect(&self.registry.lock());
+        let copies = self.saver.copies.clone();
         tokio::spawn(async move {
-            let result = write_elsewhere(path, saved).await;
+            let result = write_elsewhere(path, saved, copies).await;
             // An error means that the caller has lost interest.
             let _ = reply.send(result);
         });
@@ -300,20 +322,25 @@ impl Core {
             (path, collect(&self.registry.lock()))
         });
         let turn = Arc::clone(&self.saver.turn);
+        let copies = self.saver.copies.clone();
         async move {
             let Some((path, saved)) = work else {
                 return Ok(());
             };
             let _turn = turn.lock().await;
-            write_elsewhere(path, saved).await
+            write_elsewhere(path, saved, copies).await
         }
     }
 }
 
 /// Writes a session on another thread.
-async fn write_elsewhere(path: PathBuf, saved: Vec<Saved>) -> Result<(), RequestError> {
+async fn write_elsewhere(
+    path: PathBuf,
+    saved: Vec<Saved>,
+    copies: Option<PathBuf>,
+) -> Result<(), RequestError> {
     let shown = path.display().to_string();
-    let written = tokio::task::spawn_blocking(move || write(&path, saved)).await;
+    let written = tokio::task::spawn_blocking(move || write(&path, saved, copies.as_deref())).await;
     match written {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
@@ -334,23 +361,29 @@ fn collect(registry: &Registry) -> Vec<Saved> {
         .collect()
 }
 
-fn write(path: &Path, saved: Vec<Saved>) -> io::Result<()> {
+fn write(path: &Path, saved: Vec<Saved>, copies: Option<&Path>) -> io::Result<()> {
     store::replace(path, |out| {
         if path.extension().is_some_and(|extension| extension == "gz") {
             let mut packer = GzEncoder::new(out, Compression::default());
-            write_entries(&mut packer, saved)?;
+            write_entries(&mut packer, saved, copies)?;
             packer.finish()?;
             return Ok(());
         }
-        write_entries(out, saved)
+        write_entries(out, saved, copies)
     })
 }
 
-fn write_entries(out: &mut impl io::Write, saved: Vec<Saved>) -> io::Result<()> {
+fn write_entries(
+    out: &mut impl io::Write,
+    saved: Vec<Saved>,
+    copies: Option<&Path>,
+) -> io::Result<()> {
     let mut text = String::new();
+    let mut said = HashSet::new();
     for one in saved {
         text.clear();
-        store::push_entry(&mut text, &one.into_record());
+        let naming = Naming::Origins(copies);
+        store::push_entry(&mut text, &one.into_record(), naming, &mut said);
         out.write_all(text.as_bytes())?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Commands run on events (`on-download-*`), as aria2 runs them: no shell, three arguments (GID,
 //! number of files, path of the first one), and besides them the environment variables
-//! `ARIOSO_GID`, `ARIOSO_DIR`, `ARIOSO_PATH`, `ARIOSO_FILES`, `ARIOSO_STATUS` and
-//! `ARIOSO_ERROR_CODE`.
+//! `ARIOSO_GID`, `ARIOSO_DIR`, `ARIOSO_PATH`, `ARIOSO_FILES`, `ARIOSO_INFO_HASH` (empty unless it is a
+//! torrent), `ARIOSO_STATUS` and `ARIOSO_ERROR_CODE`.
 //!
 //! Hooks are started in the order of their events by a thread of their own, so that neither a slow
 //! start nor a hook that runs for hours holds up anything else.
@@ -48,6 +48,7 @@ impl Call {
     fn spawn(&self) -> io::Result<std::process::Child> {
         let Event { gid, subject, .. } = &self.event;
         let (gid, files) = (gid.to_string(), subject.file_count.to_string());
+        let hash = subject.info_hash.map(|hash| hash.to_string());
         let code = subject.error.map_or(0, |code| code.code());
         Command::new(&self.command)
             .args([&gid, &files, &subject.path])
@@ -55,6 +56,7 @@ impl Call {
             .env("ARIOSO_DIR", &subject.dir)
             .env("ARIOSO_PATH", &subject.path)
             .env("ARIOSO_FILES", &files)
+            .env("ARIOSO_INFO_HASH", hash.unwrap_or_default())
             .env("ARIOSO_STATUS", subject.status)
             .env("ARIOSO_ERROR_CODE", code.to_string())
             .stdin(Stdio::null())
@@ -239,6 +241,7 @@ mod tests {
                 dir: "/d".into(),
                 path: "/d/a b".into(),
                 file_count: 2,
+                info_hash: None,
                 status: "error",
                 error: Some(ErrorCode::ResourceNotFound),
             }),

@@ -10,6 +10,8 @@ use crate::base::error::{ErrorCode, Failure};
 #[derive(Debug)]
 pub struct Discard {
     files: Vec<PathBuf>,
+    /// The directory of a download of several files.
+    root: Option<PathBuf>,
 }
 
 impl Discard {
@@ -18,11 +20,17 @@ impl Discard {
     /// # Errors
     /// One of them is not below `dir`, is reached by a link or `..` out of it, or is no plain file.
     pub fn plan(dir: &Path, files: Vec<PathBuf>) -> Result<Self, Failure> {
-        let discard = Self { files };
+        let discard = Self { files, root: None };
         for file in &discard.files {
             check(dir, file)?;
         }
         Ok(discard)
+    }
+
+    /// The same of files in a directory of their own: its control file goes as well, and what is
+    /// empty then of the directories.
+    pub fn with_root(self, root: Option<PathBuf>) -> Self {
+        Self { root, ..self }
     }
 
     /// Deletes them and their control files; looks at each again first.
@@ -31,16 +39,37 @@ impl Discard {
     /// As for [`Self::plan`], or the system refuses; the rest is deleted all the same.
     pub fn run(self, dir: &Path) -> Result<(), Failure> {
         let mut result = Ok(());
-        for file in self.files {
-            let control = control_path(&file);
-            for path in [file, control] {
-                let deleted = check(dir, &path).and_then(|()| delete(&path));
-                if result.is_ok() {
-                    result = deleted;
-                }
+        let mut go = |path: &Path| {
+            let deleted = check(dir, path).and_then(|()| delete(path));
+            if result.is_ok() {
+                result = deleted;
             }
+        };
+        for file in &self.files {
+            go(file);
+            go(&control_path(file));
+        }
+        if let Some(root) = &self.root {
+            go(&control_path(root));
+            remove_empty(root, &self.files);
         }
         result
+    }
+}
+
+/// Removes the directories of these files that are empty now, `root` included and none above it.
+fn remove_empty(root: &Path, files: &[PathBuf]) {
+    let below_root = |dir: &&Path| dir.starts_with(root);
+    let mut dirs: Vec<&Path> = files
+        .iter()
+        .flat_map(|file| file.ancestors().skip(1).take_while(below_root))
+        .collect();
+    // The deepest first.
+    dirs.sort_unstable_by_key(|dir| (std::cmp::Reverse(dir.components().count()), *dir));
+    dirs.dedup();
+    for dir in dirs {
+        // The system refuses what is not empty, and a link is no directory for it.
+        let _ = std::fs::remove_dir(dir);
     }
 }
 
@@ -91,6 +120,25 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn directories_go_when_they_are_empty() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path();
+        for sub in ["t/a/b", "t/c", "u"] {
+            fs::create_dir_all(dir.join(sub)).unwrap();
+        }
+        for name in ["t/a/b/1", "t/2", "t/c/3", "t/c/foreign", "t.aria2", "u/4"] {
+            fs::write(dir.join(name), name).unwrap();
+        }
+        let files = ["t/a/b/1", "t/2", "t/c/3"].map(|name| dir.join(name));
+        let discard = Discard::plan(dir, files.to_vec()).unwrap();
+        discard.with_root(Some(dir.join("t"))).run(dir).unwrap();
+        let left: Vec<bool> = ["t/a", "t/2", "t.aria2", "t/c/3", "t/c/foreign", "u/4"]
+            .map(|name| dir.join(name).exists())
+            .to_vec();
+        assert_eq!(left, [false, false, false, false, true, true]);
+    }
 
     #[test]
     fn only_plain_files_below_the_directory_go() {

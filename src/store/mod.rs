@@ -9,6 +9,7 @@
 mod file;
 mod migrate;
 mod open;
+mod payloads;
 mod record;
 mod recovery;
 mod session_text;
@@ -23,8 +24,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 pub use file::replace;
-pub use record::{Place, Record};
-pub use session_text::push_entry;
+pub use payloads::{Payload, payload_dir};
+pub use record::{Origin, OriginKind, Place, Record};
+pub use session_text::{Naming, push_entry};
 
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::gid::Gid;

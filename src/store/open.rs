@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use sled::{Batch, Db, Tree};
 use tracing::{error, info, warn};
 
+use super::payloads::Payloads;
 use super::record::{Place, Record};
 use super::tally::Tally;
 use super::writer::{Writer, failed};
@@ -58,6 +59,7 @@ pub(super) fn open_locked(dir: &Path, lock: File) -> Result<(Writer, Restored), 
         tally,
         mut content,
     } = trees;
+    let payloads = Payloads::open(dir, &mut content.records);
     content.same_boot = note_boot(&db).map_err(failed)?;
     let writer = Writer {
         db_file: db_dir.join("db"),
@@ -66,6 +68,7 @@ pub(super) fn open_locked(dir: &Path, lock: File) -> Result<(Writer, Restored), 
         downloads,
         tally,
         gone,
+        payloads,
         text_file,
         lock: Some(lock),
     };
@@ -392,7 +395,11 @@ fn united(salvaged: Vec<Record>, text: Vec<Record>, text_is_newer: bool) -> Vec<
             Some(old) => Record {
                 place: record.place,
                 order: record.order,
-                uris: record.uris,
+                uris: match old.origin {
+                    // The text names a copy of what the store knows better.
+                    Some(_) => old.uris.clone(),
+                    None => record.uris,
+                },
                 options: record.options,
                 ..old
             },

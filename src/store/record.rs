@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::migrate;
+use super::payloads::Payload;
 use crate::base::gid::Gid;
 
 /// Version of the records written now.
 pub const VERSION: u32 = 1;
 
 /// One download. The GID is the key in the store and not part of the value.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     #[serde(rename = "v")]
     pub version: u32,
@@ -37,6 +38,12 @@ pub struct Record {
     pub piece_len: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Of torrents, Metalinks and magnet links.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// The torrent or Metalink, which is not in the record but in a file of its own.
+    #[serde(skip)]
+    pub payload: Payload,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub followed_by: Vec<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,6 +53,68 @@ pub struct Record {
     /// When this was written, in seconds since 1970: of a result, when it stopped.
     #[serde(default)]
     pub at: u64,
+}
+
+/// What a download that is more than mirrors was made from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Origin {
+    pub kind: OriginKind,
+    /// What a session for aria2 says: a path or a URI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
+    /// The GID it has there, if not the download's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line_gid: Option<u64>,
+    /// Which of the downloads of the file this is, from 0.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub entry: usize,
+    /// Web seeds that are not in the torrent, as they were given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra: Vec<String>,
+    /// Mirrors of the files by index from 0, if somebody has changed them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seeds: Option<Vec<(usize, String)>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OriginKind {
+    Torrent,
+    Metalink,
+    Magnet,
+}
+
+impl Origin {
+    pub fn new(kind: OriginKind) -> Self {
+        Self {
+            kind,
+            line: None,
+            line_gid: None,
+            entry: 0,
+            extra: Vec::new(),
+            seeds: None,
+        }
+    }
+}
+
+impl OriginKind {
+    pub(super) const EXTENSIONS: [&'static str; 2] = ["torrent", "meta4"];
+
+    /// Of its payload; a link has none.
+    pub(super) fn extension(self) -> Option<&'static str> {
+        match self {
+            Self::Torrent => Some("torrent"),
+            Self::Metalink => Some("meta4"),
+            Self::Magnet => None,
+        }
+    }
+
+    pub(super) fn of_extension(extension: &str) -> Option<Self> {
+        let kinds = [Self::Torrent, Self::Metalink];
+        kinds
+            .into_iter()
+            .find(|kind| kind.extension() == Some(extension))
+    }
 }
 
 /// The list a download stands in, and why.
@@ -71,6 +140,14 @@ impl Place {
     }
 }
 
+/// As they are on the disk: the payload does not count.
+impl PartialEq for Record {
+    fn eq(&self, other: &Self) -> bool {
+        let texts = [self, other].map(|record| serde_json::to_string(record).ok());
+        self.gid == other.gid && texts[0] == texts[1]
+    }
+}
+
 impl Record {
     pub fn new(gid: Gid, place: Place, order: i64, uris: Vec<String>) -> Self {
         Self {
@@ -86,6 +163,8 @@ impl Record {
             uploaded: 0,
             piece_len: 0,
             path: None,
+            origin: None,
+            payload: Payload::default(),
             followed_by: Vec::new(),
             following: None,
             belongs_to: None,
@@ -172,6 +251,10 @@ struct Position {
 #[derive(Deserialize)]
 struct Version {
     v: u32,
+}
+
+fn is_first(entry: &usize) -> bool {
+    *entry == 0
 }
 
 fn is_zero(number: &u64) -> bool {

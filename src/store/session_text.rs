@@ -1,19 +1,48 @@
 //! Pure: a session as aria2 writes it with `--save-session` and reads it with `-i`.
 
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::payloads::payload_path;
 use super::record::{Place, Record};
+use crate::base::gid::Gid;
 use crate::format::input_file;
 
+/// What a session names in the place of a torrent or Metalink.
+#[derive(Clone, Copy, Debug)]
+pub enum Naming<'a> {
+    /// The copies in this directory: nothing else is needed to go on.
+    Copies(&'a Path),
+    /// What the user knows, as aria2 does; a copy in the directory where that is nothing.
+    Origins(Option<&'a Path>),
+}
+
+/// What a session says of a record: the places it is had from, and the GID.
+type Named = (Vec<String>, Gid);
+
 /// Appends a download to the text of a session, if a session names it: what is unfinished or
-/// failed, what has `force-save`, and what was not found only with `save-not-found`.
-pub fn push_entry(text: &mut String, record: &Record) {
-    if !is_saved(record) {
+/// failed, what has `force-save`, and what was not found only with `save-not-found`. What several
+/// downloads come from is said once; `said` remembers it.
+pub fn push_entry(
+    text: &mut String,
+    record: &Record,
+    naming: Naming<'_>,
+    said: &mut HashSet<(String, Gid)>,
+) {
+    let Some((uris, gid)) = named(record, naming).filter(|_| is_saved(record)) else {
+        return;
+    };
+    if let [uri] = &uris[..]
+        && gid != record.gid
+        && !said.insert((uri.clone(), gid))
+    {
         return;
     }
-    let gid = record.gid.to_string();
+    let gid = gid.to_string();
     let pause = (record.place == Place::Paused).then_some(("pause", "true"));
     let options = record.options.iter();
     let options = options.map(|(name, value)| (name.as_str(), value.as_str()));
-    let uris = record.uris.iter().map(String::as_str);
+    let uris = uris.iter().map(String::as_str);
     let pairs = [("gid", gid.as_str())]
         .into_iter()
         .chain(pause)
@@ -21,13 +50,32 @@ pub fn push_entry(text: &mut String, record: &Record) {
     input_file::write_entry(text, uris, pairs);
 }
 
+/// `None`: there is nothing a session could name.
+fn named(record: &Record, naming: Naming<'_>) -> Option<Named> {
+    let Some(origin) = &record.origin else {
+        return (!record.uris.is_empty()).then(|| (record.uris.clone(), record.gid));
+    };
+    let copy = |dir: &Path| {
+        let path = payload_path(dir, record)?;
+        Some((vec![path.to_str()?.to_owned()], record.gid))
+    };
+    let line = || {
+        let gid = origin.line_gid.and_then(Gid::new);
+        Some((vec![origin.line.clone()?], gid.unwrap_or(record.gid)))
+    };
+    match naming {
+        Naming::Copies(dir) => copy(dir).or_else(line),
+        Naming::Origins(dir) => line().or_else(|| copy(dir?)),
+    }
+}
+
 const NOT_FOUND: u8 = 3;
 
 fn is_saved(record: &Record) -> bool {
-    if record.uris.is_empty() {
-        return false;
-    }
+    let has_led_on = !record.followed_by.is_empty();
     match record.place {
+        // What it led to is named instead.
+        Place::Complete if record.origin.is_some() && has_led_on => false,
         Place::Active | Place::Waiting | Place::Paused => true,
         Place::Complete | Place::Removed => record.option("force-save") == Some("true"),
         Place::Error => {

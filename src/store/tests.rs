@@ -1,5 +1,6 @@
 //! The store as a process after another sees it.
 
+use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -223,7 +224,12 @@ fn session_text_names_what_is_unfinished() {
     Record::sort(&mut records);
     let mut text = String::new();
     for record in &records {
-        push_entry(&mut text, record);
+        push_entry(
+            &mut text,
+            record,
+            Naming::Origins(None),
+            &mut HashSet::new(),
+        );
     }
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with(' ')).collect();
     let uris = [

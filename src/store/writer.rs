@@ -10,8 +10,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sled::{Batch, Db, Tree};
 use tracing::{debug, warn};
 
+use super::payloads::Payloads;
 use super::record::Record;
-use super::session_text::push_entry;
+use super::session_text::{Naming, push_entry};
 use super::tally::Tally;
 use super::{Job, MakeRecord, file};
 use crate::base::error::{ErrorCode, Failure};
@@ -38,6 +39,7 @@ pub(super) struct Writer {
     pub downloads: Tree,
     pub tally: Tally,
     pub gone: Tree,
+    pub payloads: Payloads,
     /// sled's own file, for what its flush leaves out.
     pub db_file: PathBuf,
     pub text_file: PathBuf,
@@ -160,6 +162,7 @@ impl Writer {
                     if record.at == 0 {
                         record.at = at;
                     }
+                    self.payloads.keep(&record)?;
                     let value = record
                         .encode()
                         .map_err(|error| Failure::fatal(ErrorCode::Unknown, error.to_string()))?;
@@ -169,6 +172,7 @@ impl Writer {
                 None => {
                     self.tally.count -= u64::from(self.has(&key)?);
                     downloads.remove(&key);
+                    self.payloads.drop(gid);
                     gone.insert(&key, &at.to_be_bytes());
                     self.gone_count += 1;
                 }
@@ -212,6 +216,8 @@ impl Writer {
         let written = file::replace(&self.text_file, |out| {
             out.write_all(self.tally.head_line().as_bytes())?;
             let mut text = String::new();
+            let mut said = HashSet::new();
+            let naming = Naming::Copies(self.payloads.dir());
             for (_, _, key) in self.keys_in_order()? {
                 let Some(value) = self.downloads.get(key)? else {
                     continue;
@@ -219,7 +225,7 @@ impl Writer {
                 // What cannot be read was reported when the store was opened.
                 if let Ok(record) = Record::decode(&key, &value) {
                     text.clear();
-                    push_entry(&mut text, &record);
+                    push_entry(&mut text, &record, naming, &mut said);
                     out.write_all(text.as_bytes())?;
                 }
             }

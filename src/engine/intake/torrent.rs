@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{DownloadSpec, Given, usable_uri};
@@ -31,21 +32,13 @@ pub(in crate::engine) fn of_upload(
     upload: &Upload,
     given: Given<'_>,
 ) -> Result<DownloadSpec, RequestError> {
-    let file_name = upload
-        .path
-        .as_deref()
-        .and_then(|path| path.rsplit('/').next());
-    let fallback = file_name.map_or_else(|| NAMELESS.to_owned(), |name| format!("{name}.file"));
-    let metainfo = Metainfo::parse(&upload.file, &fallback).map_err(refusal)?;
+    let metainfo =
+        Metainfo::parse(&upload.file, &fallback_name(upload.path.as_deref())).map_err(refusal)?;
     let line = upload.path.as_deref().map(|path| Line {
         text: Arc::from(path),
         gid: None,
     });
-    let payload = Payload {
-        kind: PayloadKind::Torrent,
-        bytes: upload.file.clone(),
-        entry: 0,
-    };
+    let payload = Payload::new(PayloadKind::Torrent, upload.file.clone(), 0);
     let (uris, brief) = of_metainfo(Arc::new(metainfo), &upload.uris, line, payload);
     given.into_spec(uris, Some(brief))
 }
@@ -59,11 +52,8 @@ pub(in crate::engine) fn of_metadata(
     options: OptionSet,
     paused: bool,
 ) -> DownloadSpec {
-    let payload = Payload {
-        kind: PayloadKind::Torrent,
-        bytes: Metainfo::encode(&metainfo.info.raw, &metainfo.tiers).into(),
-        entry: 0,
-    };
+    let file = Metainfo::encode(&metainfo.info.raw, &metainfo.tiers);
+    let payload = Payload::new(PayloadKind::Torrent, file.into(), 0);
     let (uris, brief) = of_metainfo(metainfo, &magnet.web_seeds, line, payload);
     DownloadSpec {
         gid: None,
@@ -74,18 +64,28 @@ pub(in crate::engine) fn of_metadata(
     }
 }
 
-/// What the payload of an earlier process says, without a word about its session.
+/// The download of a torrent file that an earlier process kept: the mirrors of its only file, and
+/// everything else. `extra` are web seeds that are not in it.
 ///
 /// # Errors
-/// It does not say anything we understand.
-pub(in crate::engine) fn of_payload(payload: Payload) -> Result<Brief, Failure> {
-    let metainfo = Arc::new(Metainfo::parse(&payload.bytes, NAMELESS)?);
-    Ok(Brief {
-        job: Job::Known(Arc::new(Content::of_torrent(metainfo))),
-        web_seeds: Vec::new(),
-        line: None,
-        payload: Some(payload),
-    })
+/// It is no torrent (any more).
+pub(in crate::engine) fn of_kept(
+    file: Bytes,
+    extra: &[String],
+    line: Option<Line>,
+) -> Result<(Box<[Arc<str>]>, Box<Brief>), Failure> {
+    let path = line.as_ref().map(|line| &*line.text);
+    let metainfo = Metainfo::parse(&file, &fallback_name(path))?;
+    let payload = Payload::new(PayloadKind::Torrent, file, 0);
+    Ok(of_metainfo(Arc::new(metainfo), extra, line, payload))
+}
+
+/// What to call a torrent without a name, after the path of its file.
+fn fallback_name(path: Option<&str>) -> String {
+    match path.and_then(|path| path.rsplit('/').next()) {
+        Some(name) => format!("{name}.file"),
+        None => NAMELESS.to_owned(),
+    }
 }
 
 /// The mirrors of a torrent's only file, and everything else of it.
@@ -117,6 +117,8 @@ fn of_metainfo(
         web_seeds,
         line,
         payload: Some(payload),
+        extra: more_uris.to_vec(),
+        edited: false,
     };
     (uris, Box::new(brief))
 }

@@ -62,7 +62,7 @@ async fn discard(
     footprint: &Footprint,
     step: Step,
 ) -> Result<(), RpcError> {
-    let (dir, files) = (footprint.dir(), footprint.files());
+    let (dir, files, root) = (footprint.dir(), footprint.files(), footprint.root());
     let shared = backend.engine.read(|registry| {
         let mut files = files.iter();
         files.any(|file| is_used_by_another(registry, gid, file))
@@ -81,7 +81,7 @@ async fn discard(
         let plan = Discard::plan(&dir, files);
         let done = plan.and_then(|plan| match step {
             Step::Look => Ok(()),
-            Step::Delete => plan.run(&dir),
+            Step::Delete => plan.with_root(root).run(&dir),
         });
         done.map_err(|failure| failure.message)
     };
@@ -94,6 +94,12 @@ async fn discard(
 /// Whether a download that may still write has the same file.
 fn is_used_by_another(registry: &Registry, gid: Gid, file: &Path) -> bool {
     let mut others = registry.active().chain(registry.waiting());
-    others
-        .any(|other| other.gid() != gid && other.has_written() && Path::new(&other.path()) == file)
+    others.any(|other| {
+        other.gid() != gid
+            && other.has_written()
+            && match other.brief() {
+                Some(_) => other.footprint().files().iter().any(|path| path == file),
+                None => Path::new(&other.path()) == file,
+            }
+    })
 }

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::base::gid::Gid;
-use crate::engine::{AddRequest, Download, RequestError};
+use crate::engine::{AddRequest, Brief, Download, RequestError, Source};
 use crate::option::keys;
 use crate::option::spec::ADD;
 
@@ -101,12 +101,14 @@ impl Method for RequeueDownloadResult {
 impl Change for RequeueDownloadResult {
     async fn call(self, backend: &Backend) -> Result<Reply, RpcError> {
         let gid = resolve(&backend.engine, &self.gid)?;
-        let (uris, own) = backend.engine.read(|registry| {
+        let (source, own) = backend.engine.read(|registry| {
             let result = registry.get(gid).filter(|download| download.is_stopped());
             let result = result
                 .ok_or_else(|| RpcError::refused(format!("No download result for GID#{gid}")))?;
-            let uris: Vec<String> = result.uris().iter().map(|uri| uri.to_string()).collect();
-            Ok::<_, RpcError>((uris, result.options().clone()))
+            let uris = result.uris().iter().map(|uri| uri.to_string());
+            let source = result.brief().and_then(Brief::again);
+            let source = source.unwrap_or_else(|| Source::Uris(uris.collect()));
+            Ok::<_, RpcError>((source, result.options().clone()))
         })?;
         let given = changes(self.options, &[ADD], backend.allow_hooks);
         check(&given)?;
@@ -117,8 +119,7 @@ impl Change for RequeueDownloadResult {
             .filter(|(id, _)| *id != keys::GID.id && !is_given(*id))
             .collect();
         options.extend(given);
-        let mut request = AddRequest::uris(uris);
-        request.options = options;
+        let request = AddRequest { source, options };
         let added = backend.engine.add(request, None).await?;
         match added.first() {
             Some(gid) => Ok(Reply::Requeued(*gid)),
