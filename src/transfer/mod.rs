@@ -15,6 +15,7 @@ pub mod piece_map;
 pub mod plan;
 pub mod retry;
 pub mod stats;
+mod seeding;
 mod sync_pace;
 mod task;
 pub mod uri_pool;
