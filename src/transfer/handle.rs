@@ -17,6 +17,7 @@ use crate::option::OptionSet;
 use super::claims::PathClaims;
 use super::job::{Job, WebSeed};
 use super::live::Live;
+use super::metadata_task::MetadataTask;
 use super::stats::ServerStats;
 use super::task::Task;
 
@@ -122,5 +123,11 @@ pub fn spawn(spec: TransferSpec, runtime: &tokio::runtime::Handle) -> TransferHa
 }
 
 async fn run(spec: TransferSpec, controls: UnboundedReceiver<Control>) -> Ended {
-    Task::new(spec, controls).run().await
+    match &spec.job {
+        Job::Magnet(magnet) => {
+            let magnet = magnet.clone();
+            MetadataTask::new(spec, magnet, controls).run().await
+        }
+        Job::Uris | Job::Known(_) => Task::new(spec, controls).run().await,
+    }
 }

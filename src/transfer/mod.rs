@@ -8,6 +8,7 @@ mod handle;
 mod job;
 mod keeper;
 pub mod live;
+mod metadata_task;
 mod mirrors;
 pub mod pace;
 pub mod picker;
@@ -18,6 +19,7 @@ pub mod stats;
 mod seeding;
 mod sync_pace;
 mod task;
+mod torrent;
 pub mod uri_pool;
 
 pub use handle::{
