@@ -138,6 +138,14 @@ impl RangeSet {
     }
 }
 
+impl Extend<Span> for RangeSet {
+    fn extend<I: IntoIterator<Item = Span>>(&mut self, spans: I) {
+        for span in spans {
+            self.insert(span);
+        }
+    }
+}
+
 impl FromIterator<Span> for RangeSet {
     fn from_iter<I: IntoIterator<Item = Span>>(spans: I) -> Self {
         let mut set = Self::new();

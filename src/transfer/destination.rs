@@ -20,7 +20,9 @@ use crate::storage::{Files, Layout, OpenMode, make_parent};
 use crate::storage::{origin_note, progress};
 
 use super::claims::PathClaims;
+use super::content_destination::ContentPlace;
 use super::finish;
+use super::handle::Phase;
 use super::live::Restored;
 use super::piece_map::{piece_count, whole_blocks};
 use super::plan::{Peeked, Prepared};
@@ -36,6 +38,8 @@ pub struct Destination {
     pub prior: Option<(PathBuf, RangeSet)>,
     /// The earlier run was in another process.
     pub restored: Option<Restored>,
+    /// The files, where they are known.
+    pub content: Option<ContentPlace>,
 }
 
 /// Who is told how far a file is.
@@ -44,6 +48,8 @@ pub struct Told<'a> {
     pub allocated: &'a dyn Fn(u64),
     /// Bytes hashed so far.
     pub verified: &'a dyn Fn(u64),
+    /// What takes time now: `Checking` or `Allocating`.
+    pub phase: &'a dyn Fn(Phase),
 }
 
 /// The file of a download.
@@ -53,6 +59,10 @@ pub struct Opened {
     pub prepared: Prepared,
     /// A device or pipe: no length, no control file, no date.
     pub special: bool,
+    /// Bytes given to peers by earlier runs, as the control file says.
+    pub uploaded: u64,
+    /// All pieces were hashed.
+    pub checked: bool,
 }
 
 /// What stands at a path.
@@ -183,6 +193,10 @@ impl Destination {
         told: &Told<'_>,
         stop: &AtomicBool,
     ) -> Result<Opened, Failure> {
+        if let Some(place) = &self.content {
+            return self.prepare_content(place, claims, told, stop);
+        }
+        (told.phase)(Phase::Allocating);
         let wanted = self.wanted_path(facts);
         let total = facts.identity.len;
         let chosen = self.choose(&wanted, total, discard, claims)?;
@@ -227,6 +241,8 @@ impl Destination {
                 written,
             },
             special: chosen.special,
+            uploaded: 0,
+            checked: false,
         })
     }
 

@@ -24,6 +24,9 @@ pub struct Finish {
     pub total: Option<u64>,
     /// What the server itself says the digest is (option `http-want-digest`).
     pub digest: Option<Checksum>,
+    /// It is given to peers from now on: the control file goes and may come back, and the files
+    /// stay where they are until [`Finish::leave`].
+    pub seeds: bool,
 }
 
 impl Finish {
@@ -59,6 +62,21 @@ impl Finish {
         }
         // Whoever wants to keep the control file keeps the file beside it.
         if self.settings.keep_control_file {
+            return Ok(None);
+        }
+        if self.seeds {
+            self.keeper.remove()?;
+            return Ok(None);
+        }
+        self.leave()
+    }
+
+    /// The last of the steps: nobody needs the files any more.
+    ///
+    /// # Errors
+    /// As [`relocate`].
+    pub fn leave(&self) -> Result<Option<PathBuf>, Failure> {
+        if self.special || self.settings.keep_control_file {
             return Ok(None);
         }
         self.keeper.forget()?;

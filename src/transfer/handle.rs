@@ -128,6 +128,9 @@ async fn run(spec: TransferSpec, controls: UnboundedReceiver<Control>) -> Ended 
             let magnet = magnet.clone();
             MetadataTask::new(spec, magnet, controls).run().await
         }
-        Job::Uris | Job::Known(_) => Task::new(spec, controls).run().await,
+        Job::Uris | Job::Known(_) => match Task::new(spec, controls) {
+            Ok(task) => task.run().await,
+            Err(failure) => Ended::Failed(failure),
+        },
     }
 }

@@ -108,6 +108,17 @@ impl ControlKeeper {
         synced.recv_timeout(SYNC_MAX).ok()
     }
 
+    /// Removes the control file; states taken until now do not bring it back, later ones do.
+    ///
+    /// # Errors
+    /// As [`progress::remove`].
+    pub fn remove(&self) -> Result<(), Failure> {
+        let mut newest = self.newest.lock();
+        progress::remove(&self.path)?;
+        *newest = (*newest).max(self.turn().0);
+        Ok(())
+    }
+
     /// Removes the control file for good.
     ///
     /// # Errors

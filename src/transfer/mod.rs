@@ -1,10 +1,12 @@
 //! Rank 7: one download. [`plan`] decides, `task` does.
 
 pub mod claims;
+mod content_destination;
 pub mod crowd;
 mod destination;
 mod finish;
 mod handle;
+mod hashing;
 mod job;
 mod keeper;
 pub mod live;
@@ -15,10 +17,13 @@ pub mod picker;
 pub mod piece_map;
 pub mod plan;
 pub mod retry;
-pub mod stats;
+mod saver;
 mod seeding;
+mod setup;
+pub mod stats;
 mod sync_pace;
 mod task;
+mod task_swarm;
 mod torrent;
 pub mod uri_pool;
 

@@ -6,142 +6,149 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 use crate::base::error::{Failure, Retry};
 use crate::base::gid::Gid;
 use crate::base::range_set::RangeSet;
-use crate::base::rng::Rng;
 use crate::base::secret::SafeUrl;
-use crate::base::units::SourceId;
-use crate::format::control_file::ControlFile;
+use crate::base::units::{PieceIdx, SourceId};
 use crate::limit::LimitBranch;
 use crate::option::OptionSet;
-use crate::option::settings::{DiskSettings, HttpSettings, TransferSettings};
+use crate::option::bt_settings::BtSettings;
+use crate::option::settings::{HttpSettings, TransferSettings};
 use crate::source::http::HttpShared;
 use crate::source::{Facts, Report, Target};
-use crate::storage::Files;
+use crate::storage::Content;
 use crate::storage::digest::Checksum;
-use crate::storage::progress::Durability;
 
 use super::destination::{Destination, Opened, Told};
-use super::finish;
+use super::finish::Finish;
 use super::handle::{Control, Ended, Phase, TransferReport, TransferSpec, World};
+use super::hashing::PieceHashing;
 use super::keeper::ControlKeeper;
 use super::live::Live;
 use super::mirrors::Mirrors;
-use super::plan::{Action, DiskDone, Outcome, Plan, PlanSettings};
-use super::retry::RetryPolicy;
-use super::sync_pace::SyncPace;
+use super::plan::{Action, DiskDone, Outcome, Plan, Prepared};
+use super::saver::{OpenFile, Saver, State};
+use super::setup::Setup;
+use super::torrent::{Input, Torrent};
 
 /// Reports handled between two looks at everything else.
 const REPORTS_AT_ONCE: usize = 256;
 
-/// The open file.
-struct OpenFile {
-    files: Arc<Files>,
-    keeper: Arc<ControlKeeper>,
-    special: bool,
-}
-
 pub(super) struct Task {
-    gid: Gid,
-    world: Arc<World>,
-    live: Arc<Live>,
-    limit: LimitBranch,
+    pub(super) gid: Gid,
+    pub(super) world: Arc<World>,
+    pub(super) live: Arc<Live>,
+    pub(super) limit: LimitBranch,
+    pub(super) options: OptionSet,
     to_engine: UnboundedSender<(Gid, TransferReport)>,
     controls: UnboundedReceiver<Control>,
-    settings: Arc<TransferSettings>,
-    destination: Arc<Destination>,
-    plan: Plan,
+    pub(super) settings: Arc<TransferSettings>,
+    pub(super) destination: Arc<Destination>,
+    /// The files, where they were known from the beginning.
+    pub(super) content: Option<Arc<Content>>,
+    pub(super) plan: Plan,
     mirrors: Mirrors,
     disk_to_me: UnboundedSender<DiskEvent>,
     disk: UnboundedReceiver<DiskEvent>,
-    target: Option<OpenFile>,
+    pub(super) target: Option<OpenFile>,
+    hashing: PieceHashing,
+    /// Peers are wanted and not sought yet.
+    pub(super) wants_swarm: bool,
+    pub(super) torrent: Option<Box<Torrent>>,
+    /// Bytes given before this run.
+    pub(super) uploaded_before: u64,
+    /// All was there when the files were opened, and was hashed.
+    pub(super) found_whole: Option<Checked>,
+    seeding: bool,
     /// `Last-Modified` of what is being fetched.
     modified: Option<i64>,
-    /// The server's digest of what is being fetched.
+    /// The digest of the whole: the server's, or the Metalink's.
     digest: Option<Checksum>,
     /// Tells a long disk job that nobody waits for it any more.
     give_up: Arc<AtomicBool>,
     forced: bool,
-    /// The control file is being replaced.
-    saving: Option<JoinHandle<()>>,
-    sync_pace: Arc<SyncPace>,
+    saver: Saver,
+}
+
+/// How it is known that all was there at the beginning.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Checked {
+    ByHash,
+    ByControlFile,
 }
 
 enum DiskEvent {
     Opened(Box<Result<Opened, Failure>>),
+    GivenBack(PieceIdx, Result<RangeSet, Failure>),
     Done(DiskDone),
 }
 
 impl Task {
-    pub(super) fn new(spec: TransferSpec, controls: UnboundedReceiver<Control>) -> Self {
-        let settings = Arc::new(TransferSettings::from(&spec.options));
+    /// # Errors
+    /// As [`Setup::new`].
+    pub(super) fn new(
+        spec: TransferSpec,
+        controls: UnboundedReceiver<Control>,
+    ) -> Result<Self, Failure> {
         let (disk_to_me, disk) = mpsc::unbounded_channel();
-        let (prior, restored) = {
-            let mut detail = spec.live.detail();
-            detail.down = Some(spec.limit.down_meter().clone());
-            detail.up = Some(spec.limit.up_meter().clone());
-            let path = detail.path.clone();
-            let prior = path.map(|path| (path, detail.written.take().unwrap_or_default()));
-            (prior, detail.restored.take())
-        };
-        let destination = Destination {
-            gid: spec.gid,
-            settings: settings.clone(),
-            disk: DiskSettings::from(&spec.options),
-            uri: spec.uris.first().cloned().unwrap_or_else(|| Arc::from("")),
-            prior,
-            restored,
-        };
-        let rng = Rng::from_entropy();
-        let plan = Plan::new(
-            Instant::now(),
-            &spec.uris,
-            plan_settings(&settings, &spec.options),
-            rng,
-        );
+        let Setup {
+            settings,
+            destination,
+            plan,
+        } = Setup::new(&spec)?;
         let http = HttpShared {
             gid: spec.gid,
             settings: HttpSettings::from(&spec.options),
             net: spec.world.net.clone(),
             modified_since: destination.local_time(),
         };
-        let mirrors = Mirrors::new(http, spec.limit.clone());
-        Self {
+        let content = destination.content.as_ref();
+        let content = content.map(|place| place.content.clone());
+        Ok(Self {
             gid: spec.gid,
             world: spec.world,
             live: spec.live,
+            mirrors: Mirrors::new(http, spec.limit.clone()),
             limit: spec.limit,
+            options: spec.options,
             to_engine: spec.reports,
             controls,
             settings,
-            destination: Arc::new(destination),
+            destination,
+            digest: content.as_ref().and_then(|known| known.checksum.clone()),
+            hashing: PieceHashing::default(),
+            content,
             plan,
-            mirrors,
             disk_to_me,
             disk,
             target: None,
+            wants_swarm: false,
+            torrent: None,
+            uploaded_before: 0,
+            found_whole: None,
+            seeding: false,
             modified: None,
-            digest: None,
             give_up: Arc::default(),
             forced: false,
-            saving: None,
-            sync_pace: Arc::default(),
-        }
+            saver: Saver::default(),
+        })
     }
 
     pub(super) async fn run(mut self) -> Ended {
         self.tell(Phase::Opening);
         let mut batch = Vec::with_capacity(REPORTS_AT_ONCE);
         let outcome = loop {
+            if std::mem::take(&mut self.wants_swarm) {
+                self.join_swarm().await;
+            }
             if let Some(outcome) = self.act() {
                 break outcome;
             }
             self.publish();
-            let due = self.plan.poll_timeout(Instant::now());
+            let due = self.poll_timeout(Instant::now());
             tokio::select! {
                 biased;
                 control = self.controls.recv() => self.handle_control(control),
@@ -151,13 +158,23 @@ impl Task {
                         self.handle_report(source, report);
                     }
                 }
+                input = next_input(&mut self.torrent) => self.handle_input(input),
                 () = sleep_until(due) => self.plan.handle_timeout(Instant::now(), &self.world.stats),
             }
         };
         self.finish(outcome).await
     }
 
-    fn tell(&self, phase: Phase) {
+    fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let torrent = self.torrent.as_ref();
+        let torrent = torrent.and_then(|torrent| torrent.poll_timeout(now));
+        [self.plan.poll_timeout(now), torrent]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(super) fn tell(&self, phase: Phase) {
         let _ = self
             .to_engine
             .send((self.gid, TransferReport::Phase(phase)));
@@ -185,6 +202,11 @@ impl Task {
             Some(Control::Options(options)) => {
                 let changed = TransferSettings::from(&options);
                 self.limit.set(changed.down_limit, changed.up_limit);
+                if let Some(torrent) = &mut self.torrent {
+                    torrent.change(BtSettings::from(&options), changed.up_limit);
+                }
+                self.settings = Arc::new(changed);
+                self.options = options;
             }
             Some(Control::Save) => self.save(),
         }
@@ -196,24 +218,55 @@ impl Task {
             DiskEvent::Opened(opened) => {
                 DiskDone::Prepared(opened.map(|opened| self.adopt(opened)))
             }
+            DiskEvent::GivenBack(piece, on_disk) => return self.handle_given_back(piece, on_disk),
         };
         self.plan
             .handle_disk(Instant::now(), done, &self.world.stats);
     }
 
+    fn handle_given_back(&mut self, piece: PieceIdx, on_disk: Result<RangeSet, Failure>) {
+        let on_disk = match on_disk {
+            Ok(on_disk) => on_disk,
+            Err(failure) => {
+                let done = DiskDone::Hashed(piece, Err(failure));
+                return self
+                    .plan
+                    .handle_disk(Instant::now(), done, &self.world.stats);
+            }
+        };
+        let spans: Vec<_> = on_disk.iter().collect();
+        self.plan
+            .handle_given_back(Instant::now(), piece, &spans, &self.world.stats);
+    }
+
+    fn handle_input(&mut self, input: Input) {
+        if let Some(torrent) = &mut self.torrent {
+            torrent.handle_input(Instant::now(), input, &mut self.plan, &self.world.stats);
+        }
+    }
+
     /// The file is open: show it.
-    fn adopt(&mut self, opened: Opened) -> super::plan::Prepared {
+    fn adopt(&mut self, opened: Opened) -> Prepared {
         let Opened {
             files,
             path,
             prepared,
             special,
+            uploaded,
+            checked,
         } = opened;
         let total = prepared.total.unwrap_or(0);
         self.live.set_total(total);
         self.live.set_piece_len(prepared.piece_len);
         self.live.set_allocated(None);
-        self.live.detail().path = Some(path.clone());
+        {
+            let mut detail = self.live.detail();
+            detail.path = Some(path.clone());
+            detail.layout = Some(Arc::new(files.layout().clone()));
+        }
+        self.uploaded_before = uploaded.max(self.live.uploaded());
+        self.found_whole = checked.then_some(Checked::ByHash);
+        self.wants_swarm = self.is_torrent();
         self.target = Some(OpenFile {
             keeper: Arc::new(ControlKeeper::new(files.clone(), path)),
             files,
@@ -221,6 +274,11 @@ impl Task {
         });
         self.tell(Phase::Fetching);
         prepared
+    }
+
+    pub(super) fn is_torrent(&self) -> bool {
+        let content = self.content.as_ref();
+        content.is_some_and(|content| content.torrent.is_some())
     }
 
     fn handle_report(&mut self, source: SourceId, report: Report) {
@@ -267,8 +325,12 @@ impl Task {
         }
     }
 
-    /// Carries out everything the plan wants now.
+    /// Carries out everything the plan and the swarm want now.
     fn act(&mut self) -> Option<Outcome> {
+        self.note_changed();
+        if let Some(outcome) = self.drive_swarm() {
+            return Some(outcome);
+        }
         while let Some(action) = self.plan.poll_action() {
             match action {
                 Action::Peek => self.peek(),
@@ -310,7 +372,24 @@ impl Task {
                 Action::End(outcome) => return Some(outcome),
             }
         }
+        if self.plan.is_seeding() && !std::mem::replace(&mut self.seeding, true) {
+            self.begin_seeding();
+        }
         None
+    }
+
+    fn drive_swarm(&mut self) -> Option<Outcome> {
+        let torrent = self.torrent.as_mut()?;
+        if let Some(outcome) = torrent.ended() {
+            return Some(outcome);
+        }
+        let given_back = torrent.advance(Instant::now(), &mut self.plan, &self.world.stats);
+        let (assembler, ended) = (torrent.assembler.clone(), torrent.ended());
+        for piece in given_back {
+            let assembler = assembler.clone();
+            self.on_disk_thread(move || DiskEvent::GivenBack(piece, assembler.give_back(piece)));
+        }
+        ended
     }
 
     fn peek(&self) {
@@ -323,7 +402,7 @@ impl Task {
             let total = facts.identity.len;
             self.live.set_total(total.unwrap_or(0));
             self.live.set_completed(total.unwrap_or(0));
-            let prepared = super::plan::Prepared {
+            let prepared = Prepared {
                 total,
                 piece_len: self.settings.piece_len,
                 written: RangeSet::new(),
@@ -333,15 +412,17 @@ impl Task {
                 .send(DiskEvent::Done(DiskDone::Prepared(Ok(prepared))));
             return;
         }
-        self.tell(Phase::Allocating);
         let (destination, world) = (self.destination.clone(), self.world.clone());
         let (live, give_up) = (self.live.clone(), self.give_up.clone());
+        let (gid, to_engine) = (self.gid, self.to_engine.clone());
         self.on_disk_thread(move || {
+            let phase = |phase| _ = to_engine.send((gid, TransferReport::Phase(phase)));
             let allocated = |bytes| live.set_allocated(Some(bytes));
             let verified = |bytes| live.set_verified(Some(bytes));
             let told = Told {
                 allocated: &allocated,
                 verified: &verified,
+                phase: &phase,
             };
             let opened = destination.prepare(&facts, discard, &world.paths, &told, &give_up);
             live.set_verified(None);
@@ -349,50 +430,40 @@ impl Task {
         });
     }
 
-    fn hash(&self, piece: crate::base::units::PieceIdx) {
-        // Only sources of later issues (Metalink, BitTorrent) bring piece hashes; the plan asks
-        // for a hash only where its settings say there are some.
-        debug_assert!(false, "no piece hashes were given for {piece:?}");
+    fn hash(&self, piece: PieceIdx) {
+        let (Some(target), Some(content)) = (&self.target, &self.content) else {
+            return;
+        };
+        let span = self.plan.map().piece_span(piece);
+        let to_me = self.disk_to_me.clone();
+        self.hashing
+            .check(&target.files, content, (piece, span), move |result| {
+                let _ = to_me.send(DiskEvent::Done(DiskDone::Hashed(piece, result)));
+            });
     }
 
     /// Replaces the control file with what is written by now.
     fn save(&mut self) {
-        let (Some(target), Some(control)) = (&self.target, self.control_file()) else {
+        let Some(state) = self.state() else { return };
+        let Some(target) = self.target.as_ref().filter(|target| !target.special) else {
             return;
         };
-        if target.special {
-            return;
-        }
-        let (keeper, turn) = (target.keeper.clone(), target.keeper.turn());
-        let written = self.plan.map().written().total();
-        let (pace, durability) = (self.sync_pace.clone(), self.sync_pace.durability(written));
-        let job = self.on_disk_thread(move || {
-            let began = Instant::now();
-            let saved = keeper.save(turn, &control, durability);
-            pace.note(durability, began.elapsed());
-            DiskEvent::Done(DiskDone::Saved(saved))
+        let to_me = self.disk_to_me.clone();
+        self.saver.save(state, target, move |saved| {
+            let _ = to_me.send(DiskEvent::Done(DiskDone::Saved(saved)));
         });
-        self.saving = Some(job);
     }
 
-    fn control_file(&self) -> Option<ControlFile> {
-        let map = self.plan.map();
-        let piece_len = u32::try_from(map.piece_len()).ok()?;
-        ControlFile::from_ranges(&map.trusted(), map.total()?, piece_len)
+    fn state(&self) -> Option<State> {
+        State::of(
+            self.plan.map(),
+            self.torrent.as_ref().map(|torrent| torrent.state()),
+        )
     }
 
     fn complete(&mut self) {
-        let Some(target) = &self.target else { return };
+        let Some(job) = self.last_steps() else { return };
         self.live.set_completed(self.plan.map().written().total());
-        let job = finish::Finish {
-            files: target.files.clone(),
-            keeper: target.keeper.clone(),
-            special: target.special,
-            settings: self.settings.clone(),
-            modified: self.modified,
-            total: self.plan.map().total(),
-            digest: self.digest.clone(),
-        };
         if self.settings.checksum.is_some() || self.digest.is_some() {
             self.tell(Phase::Checking);
         }
@@ -409,11 +480,48 @@ impl Task {
         });
     }
 
-    fn on_disk_thread(&self, job: impl FnOnce() -> DiskEvent + Send + 'static) -> JoinHandle<()> {
+    fn last_steps(&self) -> Option<Finish> {
+        let target = self.target.as_ref()?;
+        Some(Finish {
+            files: target.files.clone(),
+            keeper: target.keeper.clone(),
+            special: target.special,
+            settings: self.settings.clone(),
+            modified: self.modified,
+            total: self.plan.map().total(),
+            digest: self.digest.clone(),
+            seeds: self.is_torrent(),
+        })
+    }
+
+    fn on_disk_thread(&self, job: impl FnOnce() -> DiskEvent + Send + 'static) {
         let to_me = self.disk_to_me.clone();
         tokio::task::spawn_blocking(move || {
             let _ = to_me.send(job());
-        })
+        });
+    }
+
+    /// Pieces that came to be had, or not: shown, and told to everybody who has to know.
+    fn note_changed(&mut self) {
+        if self.settings.dry_run {
+            return;
+        }
+        let map = self.plan.map_mut();
+        let changed = map.take_changed();
+        let have = map.have();
+        if !changed.is_empty() || self.live.detail().bitfield.len() != have.len() {
+            let mut detail = self.live.detail();
+            if detail.bitfield.len() == have.len() {
+                for piece in &changed {
+                    detail.bitfield.set(piece.0, have.get(piece.0));
+                }
+            } else {
+                detail.bitfield = have.clone();
+            }
+        }
+        if let Some(torrent) = self.torrent.as_mut().filter(|_| !changed.is_empty()) {
+            torrent.handle_changed(&changed, have);
+        }
     }
 
     /// Brings what RPC reads up to date.
@@ -421,23 +529,17 @@ impl Task {
         if self.settings.dry_run {
             return;
         }
-        let map = self.plan.map_mut();
-        let changed = map.take_changed();
-        self.live.set_completed(map.written().total());
+        let map = self.plan.map();
+        let partial = self.torrent.as_ref().map_or(0, |torrent| torrent.partial());
+        let written = map.written().total();
         if let Some(total) = map.total() {
             self.live.set_total(total);
+            self.live.set_completed((written + partial).min(total));
+        } else {
+            self.live.set_completed(written);
         }
-        let have = map.have();
-        if !changed.is_empty() || self.live.detail().bitfield.len() != have.len() {
-            let mut detail = self.live.detail();
-            if detail.bitfield.len() == have.len() {
-                for piece in changed {
-                    detail.bitfield.set(piece.0, have.get(piece.0));
-                }
-            } else {
-                detail.bitfield = have.clone();
-            }
-        }
+        let peers = self.torrent.as_mut().map_or(0, |torrent| torrent.publish());
+        self.live.set_connections(self.mirrors.len() as u32 + peers);
         if std::mem::take(&mut self.mirrors.changed) {
             self.publish_sources();
         }
@@ -446,7 +548,6 @@ impl Task {
     fn publish_sources(&self) {
         let uris = self.plan.pool().entries();
         let servers = self.mirrors.entries();
-        self.live.set_connections(self.mirrors.len() as u32);
         let mut detail = self.live.detail();
         detail.uris = uris;
         detail.servers = servers;
@@ -461,7 +562,15 @@ impl Task {
                 self.plan.handle_last_write(source, span);
             }
         }
+        let mut torrent = self.torrent.take();
+        if let Some(torrent) = &mut torrent {
+            torrent
+                .close(!self.forced, &mut self.plan, &self.world.stats)
+                .await;
+        }
+        self.note_changed();
         self.publish();
+        self.live.set_connections(0);
         {
             let mut detail = self.live.detail();
             detail.servers.clear();
@@ -469,45 +578,59 @@ impl Task {
             detail.up = None;
             detail.written = Some(self.plan.map().trusted());
         }
-        if outcome != Outcome::Complete {
-            if let Some(saving) = self.saving.take().filter(|_| !self.forced) {
-                // Two at once would write the same temporary file.
-                let _ = saving.await;
-            }
-            self.save_at_the_end().await;
-            self.forget_lost();
-        }
+        self.torrent = torrent;
         match outcome {
-            Outcome::Complete => Ended::Complete,
-            Outcome::Stopped => Ended::Stopped,
-            Outcome::Failed(failure) => Ended::Failed(failure),
-        }
-    }
-
-    /// Takes back what was reported as written and then failed in the queue of a slow disk.
-    fn forget_lost(&self) {
-        let lost = self.target.as_ref().map(|target| target.files.lost());
-        if let Some(written) = &mut self.live.detail().written {
-            for span in lost.unwrap_or_default() {
-                written.remove(span);
+            Outcome::Complete => self.leave().await,
+            Outcome::Stopped => {
+                self.save_at_the_end().await;
+                Ended::Stopped
+            }
+            Outcome::Failed(failure) => {
+                self.save_at_the_end().await;
+                Ended::Failed(failure)
             }
         }
     }
 
-    async fn save_at_the_end(&self) {
-        let (Some(target), Some(control)) = (&self.target, self.control_file()) else {
+    /// The end of seeding; any other download has done its last steps already.
+    async fn leave(&mut self) -> Ended {
+        let Some(job) = self.last_steps().filter(|job| job.seeds) else {
+            return Ended::Complete;
+        };
+        let left = tokio::task::spawn_blocking(move || job.leave()).await;
+        match left {
+            Ok(Ok(Some(path))) => self.live.detail().path = Some(path),
+            Ok(Err(failure)) => return Ended::Failed(failure),
+            _ => {}
+        }
+        Ended::Complete
+    }
+
+    async fn save_at_the_end(&mut self) {
+        let Some(state) = self.state() else { return };
+        let Some(target) = self.target.as_ref().filter(|target| !target.special) else {
             return;
         };
-        if target.special {
-            return;
+        let saved = self.saver.save_last(state, target, !self.forced).await;
+        let mut written = match saved {
+            Ok(written) => written,
+            Err(failure) => {
+                warn!(gid = %self.gid, "the control file could not be saved: {failure}");
+                self.plan.map().trusted()
+            }
+        };
+        // What was reported as written and then failed in the queue of a slow disk.
+        for span in target.files.lost() {
+            written.remove(span);
         }
-        let (keeper, turn) = (target.keeper.clone(), target.keeper.turn());
-        let saved =
-            tokio::task::spawn_blocking(move || keeper.save(turn, &control, Durability::Process))
-                .await;
-        if let Ok(Err(failure)) = saved {
-            warn!(gid = %self.gid, "the control file could not be saved: {failure}");
-        }
+        self.live.detail().written = Some(written);
+    }
+}
+
+async fn next_input(torrent: &mut Option<Box<Torrent>>) -> Input {
+    match torrent {
+        Some(torrent) => torrent.next().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -515,29 +638,5 @@ async fn sleep_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-fn plan_settings(settings: &TransferSettings, options: &OptionSet) -> PlanSettings {
-    PlanSettings {
-        split: settings.split,
-        per_host_max: settings.per_server_max,
-        span_min: settings.split_len_min,
-        selector: settings.piece_selector,
-        uri_selector: settings.uri_selector,
-        reuse_uri: settings.reuse_uri,
-        retry: RetryPolicy {
-            tries_max: settings.tries_max,
-            wait: settings.retry_wait,
-            not_found_max: settings.not_found_max.unwrap_or(0),
-        },
-        always_resume: settings.always_resume,
-        resume_failures_max: settings.resume_failures_max.unwrap_or(0),
-        dry_run: settings.dry_run,
-        use_head: HttpSettings::from(options).use_head,
-        save_gap_max: settings.save_interval,
-        hashed: false,
-        swarm: false,
-        piece_len: settings.piece_len,
     }
 }

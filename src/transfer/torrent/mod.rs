@@ -28,7 +28,9 @@ use self::feeding::Feeding;
 use super::crowd::Crowd;
 use super::live::Live;
 use super::plan::{Outcome, Plan};
+use super::saver::Swarm;
 use super::seeding::{Seeding, Standstill};
+use super::stats::ServerStats;
 use super::uri_pool::HostSpeeds;
 
 pub use self::connections::{Change, Connections, Input};
@@ -114,11 +116,6 @@ impl Torrent {
     /// Bytes in memory of pieces that are not whole.
     pub fn partial(&self) -> u64 {
         self.partial.values().sum()
-    }
-
-    /// Connected peers.
-    pub fn peer_count(&self) -> usize {
-        self.connections.greeted().count()
     }
 
     /// Why the download is over, if the swarm has a reason.
@@ -311,8 +308,12 @@ impl Torrent {
         for piece in &orders.give_back {
             self.partial.remove(piece);
         }
-        self.feeding
-            .advance(now, self.seeding.is_some(), &self.limit, &mut self.connections);
+        self.feeding.advance(
+            now,
+            self.seeding.is_some(),
+            &self.limit,
+            &mut self.connections,
+        );
         if interest_changed {
             self.count_wanted(now, plan, speeds);
         }
@@ -418,7 +419,10 @@ impl Torrent {
             discovery.change_trackers(settings.tracker.clone());
         }
         self.feeding.set_limit(up_limit);
-        self.connections.share.settings.store(Arc::new(settings.clone()));
+        self.connections
+            .share
+            .settings
+            .store(Arc::new(settings.clone()));
         self.settings = settings;
         self.tick_at = Instant::now();
     }
@@ -434,17 +438,31 @@ impl Torrent {
     }
 
     /// Brings what RPC shows of peers up to date.
-    pub fn publish(&mut self) {
+    /// Gives how many are connected.
+    pub fn publish(&mut self) -> u32 {
         self.live.set_seeders(self.crowd.seeders() as u32);
         if let Some(entries) = self.connections.entries() {
             self.live.detail().peers = entries;
         }
+        self.live.detail().peers.len() as u32
+    }
+
+    /// What the control file is to say of it.
+    pub fn state(&self) -> Swarm {
+        Swarm {
+            info_hash: self.connections.share.info_hash.0,
+            uploaded: self.uploaded(),
+            partial: self.partial(),
+            assembler: self.assembler.clone(),
+        }
     }
 
     /// Ends everything that talks; with `wait` trackers are told and blocks on their way are kept.
-    pub async fn close(&mut self, wait: bool, plan: &mut Plan, speeds: &dyn HostSpeeds) {
+    pub async fn close(&mut self, wait: bool, plan: &mut Plan, speeds: &ServerStats) {
         let now = Instant::now();
-        self.figures.uploaded.store(self.uploaded, Ordering::Relaxed);
+        self.figures
+            .uploaded
+            .store(self.uploaded, Ordering::Relaxed);
         self.connections.close(wait.then_some(FAREWELL_TIME)).await;
         for (_, report) in self.connections.pending() {
             match report {

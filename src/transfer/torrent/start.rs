@@ -9,7 +9,6 @@ use crate::base::gid::Gid;
 use crate::bittorrent::assembler::Assembler;
 use crate::bittorrent::bt_net::BtNet;
 use crate::bittorrent::discovery::{Discovery, DiscoverySpec, SwarmFigures};
-use crate::bittorrent::peer::Shape;
 use crate::bittorrent::share::TorrentShare;
 use crate::format::info_hash::InfoHash;
 use crate::format::magnet::Magnet;
@@ -59,7 +58,11 @@ impl Address {
     pub fn of_magnet(magnet: &Magnet) -> Self {
         Self {
             info_hash: magnet.info_hash,
-            tiers: magnet.trackers.iter().map(|uri| vec![uri.clone()]).collect(),
+            tiers: magnet
+                .trackers
+                .iter()
+                .map(|uri| vec![uri.clone()])
+                .collect(),
             nodes: Vec::new(),
             private: false,
             info: None,

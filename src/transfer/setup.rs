@@ -1,0 +1,165 @@
+//! What a transfer begins with: its options as typed views, its plan, its destination.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::base::error::{ErrorCode, Failure};
+use crate::base::range_set::RangeSet;
+use crate::base::rng::Rng;
+use crate::base::units::Span;
+use crate::option::OptionSet;
+use crate::option::bt_settings::BtSettings;
+use crate::option::settings::{DiskSettings, HttpSettings, TransferSettings};
+use crate::storage::{Content, Layout, root_of};
+
+use super::content_destination::ContentPlace;
+use super::destination::Destination;
+use super::handle::TransferSpec;
+use super::job::Job;
+use super::plan::{Known, Plan, PlanSettings};
+use super::retry::RetryPolicy;
+use super::uri_pool::Mirror;
+
+/// The views of one transfer's beginning.
+pub struct Setup {
+    pub settings: Arc<TransferSettings>,
+    pub destination: Arc<Destination>,
+    pub plan: Plan,
+}
+
+impl Setup {
+    /// # Errors
+    /// As [`Layout::of_content`]; 1 for a torrent in a dry run, which aria2 refuses too.
+    pub fn new(spec: &TransferSpec) -> Result<Self, Failure> {
+        let settings = Arc::new(TransferSettings::from(&spec.options));
+        let content = match &spec.job {
+            Job::Known(content) => Some(place_of(content, &settings, &spec.options)?),
+            Job::Uris | Job::Magnet(_) => None,
+        };
+        if settings.dry_run
+            && content
+                .as_ref()
+                .is_some_and(|place| place.content.torrent.is_some())
+        {
+            let text = "a torrent has nothing to be tried out";
+            return Err(Failure::fatal(ErrorCode::Unknown, text));
+        }
+        let (prior, restored) = {
+            let mut detail = spec.live.detail();
+            detail.down = Some(spec.limit.down_meter().clone());
+            detail.up = Some(spec.limit.up_meter().clone());
+            let path = detail.path.clone();
+            let prior = path.map(|path| (path, detail.written.take().unwrap_or_default()));
+            (prior, detail.restored.take())
+        };
+        let plan = plan_of(spec, &settings, content.as_ref());
+        let destination = Destination {
+            gid: spec.gid,
+            settings: settings.clone(),
+            disk: DiskSettings::from(&spec.options),
+            uri: spec.uris.first().cloned().unwrap_or_else(|| Arc::from("")),
+            prior,
+            restored,
+            content,
+        };
+        Ok(Self {
+            settings,
+            destination: Arc::new(destination),
+            plan,
+        })
+    }
+}
+
+fn place_of(
+    content: &Arc<Content>,
+    settings: &TransferSettings,
+    options: &OptionSet,
+) -> Result<ContentPlace, Failure> {
+    let bt = BtSettings::from(options);
+    Ok(ContentPlace {
+        layout: Layout::of_content(content, &settings.dir, &bt)?,
+        root: root_of(content, &settings.dir),
+        content: content.clone(),
+        bt,
+    })
+}
+
+fn plan_of(spec: &TransferSpec, settings: &TransferSettings, place: Option<&ContentPlace>) -> Plan {
+    let (now, rng) = (Instant::now(), Rng::from_entropy());
+    let mut plan_settings = plan_settings(settings, &spec.options);
+    let Some(place) = place else {
+        return Plan::new(now, &spec.uris, plan_settings, rng);
+    };
+    plan_settings.hashed = place.content.pieces.is_some();
+    plan_settings.swarm = place.content.torrent.is_some();
+    let Some(total) = place.content.total else {
+        return Plan::new(now, &spec.uris, plan_settings, rng);
+    };
+    let known = Known {
+        total,
+        piece_len: place.piece_len(settings.piece_len),
+        wanted: wanted(&place.layout),
+        padding: spans(&place.layout, |file| file.padding),
+    };
+    Plan::known(
+        now,
+        &mirrors(spec, &place.layout),
+        known,
+        plan_settings,
+        rng,
+    )
+}
+
+/// Mirrors of the whole download and of single files of it.
+fn mirrors(spec: &TransferSpec, layout: &Layout) -> Vec<Mirror> {
+    let whole = spec.uris.iter().map(|uri| Mirror {
+        uri: uri.clone(),
+        part: None,
+    });
+    let parts = spec.web_seeds.iter().map(|seed| Mirror {
+        uri: seed.uri.clone(),
+        part: Some(layout.span_of(seed.file)),
+    });
+    whole.chain(parts).collect()
+}
+
+/// Bytes of the selected files; `None`: of all.
+fn wanted(layout: &Layout) -> Option<RangeSet> {
+    let all = layout.files().iter().all(|file| file.selected);
+    (!all).then(|| spans(layout, |file| file.selected))
+}
+
+fn spans(layout: &Layout, chosen: impl Fn(&crate::storage::LayoutFile) -> bool) -> RangeSet {
+    layout
+        .files()
+        .iter()
+        .enumerate()
+        .filter(|(_, file)| chosen(file))
+        .map(|(index, _)| layout.span_of(index))
+        .filter(|span: &Span| !span.is_empty())
+        .collect()
+}
+
+fn plan_settings(settings: &TransferSettings, options: &OptionSet) -> PlanSettings {
+    PlanSettings {
+        split: settings.split,
+        per_host_max: settings.per_server_max,
+        span_min: settings.split_len_min,
+        selector: settings.piece_selector,
+        uri_selector: settings.uri_selector,
+        reuse_uri: settings.reuse_uri,
+        retry: RetryPolicy {
+            tries_max: settings.tries_max,
+            wait: settings.retry_wait,
+            not_found_max: settings.not_found_max.unwrap_or(0),
+        },
+        always_resume: settings.always_resume,
+        resume_failures_max: settings.resume_failures_max.unwrap_or(0),
+        dry_run: settings.dry_run,
+        use_head: HttpSettings::from(options).use_head,
+        save_gap_max: settings.save_interval,
+        hashed: false,
+        swarm: false,
+        piece_len: settings.piece_len,
+    }
+}
