@@ -234,9 +234,8 @@ impl Task {
                     .handle_disk(Instant::now(), done, &self.world.stats);
             }
         };
-        let spans: Vec<_> = on_disk.iter().collect();
         self.plan
-            .handle_given_back(Instant::now(), piece, &spans, &self.world.stats);
+            .handle_given_back(Instant::now(), piece, &on_disk, &self.world.stats);
     }
 
     fn handle_input(&mut self, input: Input) {

@@ -161,7 +161,7 @@ impl Torrent {
             } => {
                 self.partial.remove(&piece);
                 plan.handle_swarm_piece(now, piece, good, speeds);
-                self.crowd.handle_piece(piece, good);
+                self.crowd.handle_piece(now, piece, good);
                 for address in guilty {
                     self.connections.ban(now, address);
                 }
@@ -290,7 +290,6 @@ impl Torrent {
         let mirrors_idle = plan.mirrors_idle();
         let orders = self.crowd.poll_orders(now, plan.map_mut(), mirrors_idle);
         for (piece, on_disk) in orders.open {
-            let on_disk: RangeSet = on_disk.into_iter().collect();
             self.assembler.open(piece, &on_disk);
         }
         let interest_changed = !orders.interest.is_empty();
