@@ -9,6 +9,7 @@
 //!   [`blame`] (who spoilt a piece)
 //! * where peers come from: [`tracker`], [`dht`], [`lpd`], [`pex`]
 
+mod announcer;
 pub mod assembler;
 pub mod blame;
 pub mod blocklist;
@@ -20,6 +21,7 @@ pub mod dialer;
 pub mod discovery;
 pub mod extension;
 pub mod handshake;
+mod interfaces;
 pub mod line;
 pub mod link;
 pub mod listen;

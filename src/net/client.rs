@@ -1,7 +1,7 @@
 //! The HTTP clients of the process: one for each way of making connections, shared by all
 //! downloads, so that segments find the connections of earlier ones still open.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use url::Url;
 use super::cookie_store::CookieStore;
 use super::interface::Interface;
 use super::logins::Logins;
+use super::udp::Family;
 use super::{dns, proxy, tls};
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::secret::Secret;
@@ -62,7 +63,30 @@ impl Net {
         url: &Url,
         turn: u32,
     ) -> Result<Client, Failure> {
-        let key = ClientKey::new(settings, url, turn);
+        self.client_of(ClientKey::new(settings, url, turn))
+    }
+
+    /// The client that reaches `url` by addresses of one family only.
+    ///
+    /// # Errors
+    /// As [`Self::http_client`].
+    pub fn http_client_of(
+        &self,
+        settings: &HttpSettings,
+        url: &Url,
+        family: Family,
+    ) -> Result<Client, Failure> {
+        let mut key = ClientKey::new(settings, url, 0);
+        key.family = Some(family);
+        self.client_of(key)
+    }
+
+    /// Whether `url` is reached through a proxy, which looks its name up itself.
+    pub fn is_proxied(settings: &HttpSettings, url: &Url) -> bool {
+        proxy::choose(&settings.proxies, url).is_some()
+    }
+
+    fn client_of(&self, key: ClientKey) -> Result<Client, Failure> {
         let mut clients = self.clients.lock();
         if let Some((_, client)) = clients.iter().find(|(known, _)| *known == key) {
             return Ok(client.clone());
@@ -81,6 +105,8 @@ struct ClientKey {
     interface: Option<String>,
     connect_timeout: Duration,
     disable_ipv6: bool,
+    /// Both where there is none.
+    family: Option<Family>,
     dns_servers: Arc<[Arc<str>]>,
 }
 
@@ -100,6 +126,7 @@ impl ClientKey {
             interface: interface.cloned(),
             connect_timeout: connection.connect_timeout,
             disable_ipv6: connection.disable_ipv6,
+            family: None,
             dns_servers: match connection.async_dns {
                 true => connection.dns_servers.clone(),
                 false => [].into(),
@@ -136,10 +163,12 @@ impl ClientKey {
             let proxy = Proxy::all(url).map_err(|_| unusable("the proxy URI is refused"))?;
             builder = builder.proxy(proxy);
         }
-        if self.disable_ipv6 {
-            // Addresses in URIs are not looked up, so the resolver cannot keep IPv6 ones away.
-            builder = builder.local_address(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        }
+        // Addresses in URIs are not looked up, so the resolver cannot keep IPv6 ones away.
+        let family = self.family.or(self.disable_ipv6.then_some(Family::V4));
+        builder = builder.local_address(family.map(|family| match family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        }));
         if let Some(interface) = &self.interface {
             builder = match Interface::find(interface)? {
                 Interface::Address(address) => builder.local_address(address),

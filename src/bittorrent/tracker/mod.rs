@@ -1,7 +1,9 @@
 //! Trackers (BEP 3): what is told and answered, in the forms of HTTP ([`http`]) and UDP ([`udp`]),
-//! and which of them to ask when ([`tiers`]), all pure; [`udp_socket`] has the sockets.
+//! and which of them to ask when ([`tiers`]), all pure; [`client`] asks them.
 
+pub mod client;
 pub mod http;
+mod http_client;
 pub mod tiers;
 pub mod udp;
 pub mod udp_socket;

@@ -218,6 +218,36 @@ impl Tiers {
         }
     }
 
+    /// The user wants other trackers, or another interval. Trackers that stay are still known to
+    /// know of us; an answer that is under way is no answer any more. Returns those to tell that we
+    /// leave them.
+    pub fn change(
+        &mut self,
+        now: Instant,
+        tiers: Vec<Vec<String>>,
+        interval_fixed: Option<Duration>,
+        rng: &mut Rng,
+    ) -> Vec<Ask> {
+        let mut before = std::mem::replace(self, Self::new(now, tiers, interval_fixed, rng));
+        self.completed = before.completed;
+        for tracker in self.tiers.iter_mut().flatten() {
+            let old = before.tiers.iter_mut().flatten();
+            if let Some(old) = old.into_iter().find(|old| old.uri == tracker.uri) {
+                std::mem::swap(tracker, old);
+                old.started = false;
+            }
+        }
+        if self.tiers.iter().flatten().any(|tracker| tracker.started) {
+            self.last_at = before.last_at;
+            self.interval_min = before.interval_min;
+            self.next_at = match interval_fixed.and_then(|wait| Some(before.last_at? + wait)) {
+                Some(at) => at.max(now),
+                None => before.next_at,
+            };
+        }
+        before.stop()
+    }
+
     /// We leave: whom to tell so. Nobody is asked any more.
     pub fn stop(&mut self) -> Vec<Ask> {
         let known = self
@@ -349,6 +379,36 @@ mod tests {
         assert_eq!((none.poll_announce(now), none.poll_timeout()), (None, None));
         none.complete(now);
         none.handle_failure(now);
+    }
+
+    #[test]
+    fn other_trackers_while_it_runs() {
+        let now = Instant::now();
+        let mut tiers = tiers(now, &[&["a"], &["b"]]);
+        assert_eq!(ask(&mut tiers, now).unwrap().0, "a");
+        tiers.handle_answer(now, &Answer::default());
+        let change = |tiers: &mut Tiers, list: &[&str], interval: Option<u64>| {
+            let list = list.iter().map(|uri| vec![(*uri).to_owned()]).collect();
+            let interval = interval.map(Duration::from_secs);
+            let left = tiers.change(now, list, interval, &mut Rng::seeded(1));
+            left.into_iter().map(|ask| ask.uri).collect::<Vec<_>>()
+        };
+        assert!(change(&mut tiers, &["c", "a"], None).is_empty());
+        assert_eq!(tiers.poll_timeout(), Some(now + INTERVAL_DEFAULT));
+        assert!(change(&mut tiers, &["a"], Some(60)).is_empty());
+        assert_eq!(tiers.poll_timeout(), Some(now + Duration::from_secs(60)));
+        assert_eq!(
+            change(&mut tiers, &["x"], None),
+            ["a"],
+            "a hears that we leave"
+        );
+        assert_eq!(
+            ask(&mut tiers, now),
+            Some(("x".to_owned(), Some(Event::Started)))
+        );
+        assert!(change(&mut tiers, &[], None).is_empty());
+        tiers.handle_failure(now);
+        assert_eq!(tiers.poll_timeout(), None);
     }
 
     #[test]

@@ -1,0 +1,97 @@
+//! One question to an HTTP(S) tracker: redirects followed, answers unpacked and bounded.
+
+use std::io::Read as _;
+
+use flate2::read::GzDecoder;
+use reqwest::header::{ACCEPT, CONTENT_ENCODING, LOCATION, USER_AGENT};
+use reqwest::{Client, Response};
+use url::Url;
+
+use crate::net::Net;
+use crate::net::udp::Family;
+use crate::option::settings::HttpSettings;
+
+const REDIRECTS_MAX: usize = 5;
+/// Room for a thousand peers that are not compact, and much text.
+const ANSWER_LEN_MAX: usize = 1 << 20;
+
+/// The body of the answer; that of an error too, which may say why (BEP 3).
+///
+/// # Errors
+/// What went wrong, without the URI.
+pub async fn get(
+    net: &Net,
+    settings: &HttpSettings,
+    mut url: Url,
+    family: Option<Family>,
+) -> Result<Vec<u8>, String> {
+    for _ in 0..=REDIRECTS_MAX {
+        let client = client(net, settings, &url, family)?;
+        let request = client.get(url.clone()).header(ACCEPT, "*/*");
+        let request = request.header(USER_AGENT, &settings.user_agent);
+        let response = request.send().await.map_err(shown)?;
+        let status = response.status();
+        if status.is_redirection()
+            && let Some(location) = response.headers().get(LOCATION)
+        {
+            let next = location.to_str().ok().and_then(|to| url.join(to).ok());
+            url = next.ok_or("redirected to no URI")?;
+            if !matches!(url.scheme(), "http" | "https") {
+                return Err("redirected to another protocol".to_owned());
+            }
+            continue;
+        }
+        let body = read(response).await?;
+        return match status.is_success() || body.starts_with(b"d") {
+            true => Ok(body),
+            false => Err(format!("status {}", status.as_u16())),
+        };
+    }
+    Err("too many redirects".to_owned())
+}
+
+fn client(
+    net: &Net,
+    settings: &HttpSettings,
+    url: &Url,
+    family: Option<Family>,
+) -> Result<Client, String> {
+    let client = match family {
+        Some(family) if !Net::is_proxied(settings, url) => {
+            net.http_client_of(settings, url, family)
+        }
+        _ => net.http_client(settings, url, 0),
+    };
+    client.map_err(|failure| failure.message)
+}
+
+async fn read(mut response: Response) -> Result<Vec<u8>, String> {
+    let encoding = response.headers().get(CONTENT_ENCODING);
+    let gzip = encoding.is_some_and(|encoding| encoding == "gzip" || encoding == "x-gzip");
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(shown)? {
+        body.extend_from_slice(&chunk);
+        if body.len() > ANSWER_LEN_MAX {
+            return Err("the answer is too long".to_owned());
+        }
+    }
+    if !gzip {
+        return Ok(body);
+    }
+    let mut unpacked = Vec::new();
+    let mut decoder = GzDecoder::new(&body[..]).take(ANSWER_LEN_MAX as u64);
+    match decoder.read_to_end(&mut unpacked) {
+        Ok(_) => Ok(unpacked),
+        Err(error) => Err(format!("the answer cannot be unpacked: {error}")),
+    }
+}
+
+/// The innermost cause, which names no URI.
+fn shown(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
