@@ -89,7 +89,7 @@ pub fn usable_uri(text: &str) -> Option<Arc<str>> {
     let uri = uri::normalise(text);
     let parsed = Uri::parse(&uri)?;
     // Schemes are lower case only, as in aria2.
-    let known = ["http", "https", "ftp", "sftp"].contains(&parsed.scheme);
+    let known = ["http", "https", "ftp", "ftps", "sftp"].contains(&parsed.scheme);
     (known && !parsed.host.is_empty()).then(|| Arc::from(uri))
 }
 

@@ -2,6 +2,7 @@
 //! downloads, so that segments find the connections of earlier ones still open.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use url::Url;
 use super::cookie_store::CookieStore;
 use super::interface::Interface;
 use super::logins::Logins;
+use super::parked::Parked;
 use super::udp::Family;
 use super::{dns, proxy, tls};
 use crate::base::error::{ErrorCode, Failure};
@@ -33,6 +35,7 @@ pub struct Net {
     clients: Mutex<Vec<(ClientKey, Client)>>,
     logins: Logins,
     cookies: CookieStore,
+    parked: Parked,
 }
 
 impl Net {
@@ -48,6 +51,16 @@ impl Net {
     pub fn netrc(&self, settings: &HttpSettings) -> Option<Arc<Netrc>> {
         let path = settings.netrc_path.as_ref()?;
         (!settings.no_netrc).then(|| self.logins.of(path))
+    }
+
+    /// The entries of a `.netrc`.
+    pub fn netrc_at(&self, path: &Path) -> Arc<Netrc> {
+        self.logins.of(path)
+    }
+
+    /// Idle connections of other protocols than HTTP.
+    pub fn parked(&self) -> &Parked {
+        &self.parked
     }
 
     /// The client that reaches `url` as the settings say. It speaks HTTP/1.1 only (segments need

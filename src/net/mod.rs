@@ -6,8 +6,9 @@ pub mod dial;
 mod dns;
 mod interface;
 mod logins;
-mod proxy;
-mod tls;
+mod parked;
+pub mod proxy;
+pub mod tls;
 mod tunnel;
 pub mod udp;
 
@@ -15,3 +16,4 @@ pub use client::Net;
 pub use cookie_store::CookieStore;
 pub use dns::ResolveError;
 pub use interface::Interface;
+pub use parked::Parked;

@@ -10,7 +10,21 @@ use crate::option::settings::ProxySettings;
 
 /// The proxy for `url`; none where the host is exempt or the option is set to an empty text.
 pub fn choose<'a>(settings: &'a ProxySettings, url: &Url) -> Option<&'a Secret> {
-    let proxy = match url.scheme() {
+    choose_by(settings, url.scheme(), url)
+}
+
+/// The same for schemes that the `url` crate does not know; IPv6 addresses stand in brackets.
+pub fn choose_for<'a>(settings: &'a ProxySettings, scheme: &str, host: &str) -> Option<&'a Secret> {
+    // Under a scheme it knows, the crate tells addresses from names.
+    match Url::parse(&format!("http://{host}/")) {
+        Ok(url) => choose_by(settings, scheme, &url),
+        // No address in a URL has a zone, and none of those is exempt.
+        Err(_) => choose_by(settings, scheme, &Url::parse("http://[fe80::]/").ok()?),
+    }
+}
+
+fn choose_by<'a>(settings: &'a ProxySettings, scheme: &str, url: &Url) -> Option<&'a Secret> {
+    let proxy = match scheme {
         "http" => settings.http.as_ref(),
         "https" => settings.https.as_ref(),
         "ftp" | "ftps" => settings.ftp.as_ref(),
@@ -113,6 +127,18 @@ mod tests {
             ("sftp://x/", "a"),
         ] {
             assert_eq!(chosen(&settings, url), proxy);
+        }
+        let exempt = ProxySettings {
+            exempt: ["10.0.0.0/8".into()].into(),
+            ..settings
+        };
+        for (scheme, host, proxy) in [
+            ("sftp", "h", "a"),
+            ("sftp", "10.1.1.1", ""),
+            ("ftps", "h", ""),
+        ] {
+            let chosen = choose_for(&exempt, scheme, host);
+            assert_eq!(chosen.map_or("", |proxy| proxy.reveal()), proxy);
         }
     }
 

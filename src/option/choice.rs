@@ -53,6 +53,8 @@ choices! {
     PieceSelector { Default = "default", InOrder = "inorder", Random = "random", Geom = "geom" }
     /// FTP representation type.
     FtpType { Binary = "binary", Ascii = "ascii" }
+    /// Whether ftp:// connections are encrypted (AUTH TLS).
+    FtpTls { Never = "never", Try = "try", Require = "require" }
     /// Least important message that is shown.
     LogLevel { Debug = "debug", Info = "info", Notice = "notice", Warn = "warn", Error = "error" }
     /// Which lines of the table of results are shown at the end.

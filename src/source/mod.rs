@@ -4,8 +4,14 @@
 //! fill) and reads its reports; the source itself reads the socket and writes the bytes inside
 //! its lease, so that they stay on the core that read them.
 
+mod filler;
+pub mod ftp;
 pub mod http;
 pub mod identity;
+mod login;
+#[cfg(feature = "sftp")]
+mod sftp;
+mod speed_watch;
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -18,6 +24,9 @@ use crate::base::units::{SourceId, Span};
 use crate::limit::{LimitLeaf, Meter};
 use crate::storage::Files;
 use crate::storage::digest::Checksum;
+
+use self::ftp::FtpShared;
+use self::http::HttpShared;
 
 pub use self::identity::Identity;
 
@@ -170,4 +179,26 @@ pub struct Link {
     pub limit: LimitLeaf,
     /// This source's own speed; the download's total is counted by the limit leaf's tree.
     pub meter: Arc<Meter>,
+}
+
+/// What the sources of one download share, by kind.
+pub struct Shared {
+    pub http: Arc<HttpShared>,
+    pub ftp: Arc<FtpShared>,
+}
+
+/// Runs one source, of the kind its URI's scheme names, until its orders end or it fails; its last
+/// report is `Closed`.
+pub async fn run(target: Target, link: Link, shared: Arc<Shared>) {
+    let scheme = target.uri.split("://").next().unwrap_or_default();
+    match scheme {
+        "ftp" if http::reaches_ftp(&target.uri, &shared.http.settings.proxies) => {
+            let uri = shared.ftp.with_login(&target.uri).into();
+            http::run(Target { uri, ..target }, link, shared.http.clone()).await;
+        }
+        "ftp" | "ftps" => ftp::run(target, link, shared.ftp.clone()).await,
+        #[cfg(feature = "sftp")]
+        "sftp" => sftp::run(target, link, shared.ftp.clone()).await,
+        _ => http::run(target, link, shared.http.clone()).await,
+    }
 }

@@ -15,8 +15,7 @@ use crate::base::error::{ErrorCode, Failure};
 use crate::base::secret::SafeUrl;
 use crate::base::units::{SourceId, Span};
 use crate::limit::{LimitBranch, Meter};
-use crate::source::http::{self, HttpShared};
-use crate::source::{Lease, Link, Order, Report, Target};
+use crate::source::{self, Lease, Link, Order, Report, Shared, Target};
 use crate::storage::Files;
 
 use super::live::ServerEntry;
@@ -36,7 +35,7 @@ pub struct Running {
 
 /// The sources of one download.
 pub struct Mirrors {
-    http: Arc<HttpShared>,
+    shared: Arc<Shared>,
     limit: LimitBranch,
     running: HashMap<SourceId, Running>,
     to_me: UnboundedSender<(SourceId, Report)>,
@@ -46,10 +45,10 @@ pub struct Mirrors {
 }
 
 impl Mirrors {
-    pub fn new(http: HttpShared, limit: LimitBranch) -> Self {
+    pub fn new(shared: Shared, limit: LimitBranch) -> Self {
         let (to_me, reports) = mpsc::unbounded_channel();
         Self {
-            http: Arc::new(http),
+            shared: Arc::new(shared),
             limit,
             running: HashMap::new(),
             to_me,
@@ -64,7 +63,7 @@ impl Mirrors {
 
     pub fn open(&mut self, source: SourceId, target: Target) {
         let (uri, opening, base) = (target.uri.clone(), target.opening, target.base);
-        debug!(gid = %self.http.gid, source = source.0, uri = %SafeUrl(&uri), ?opening, "opening a source");
+        debug!(gid = %self.shared.http.gid, source = source.0, uri = %SafeUrl(&uri), ?opening, "opening a source");
         let (orders, inbox) = mpsc::unbounded_channel();
         let meter = Arc::new(Meter::new());
         let link = Link {
@@ -74,9 +73,9 @@ impl Mirrors {
             limit: self.limit.leaf(),
             meter: meter.clone(),
         };
-        let (http, to_me) = (self.http.clone(), self.to_me.clone());
+        let (shared, to_me) = (self.shared.clone(), self.to_me.clone());
         let handle = tokio::spawn(async move {
-            let run = AssertUnwindSafe(http::run(target, link, http))
+            let run = AssertUnwindSafe(source::run(target, link, shared))
                 .catch_unwind()
                 .await;
             if run.is_err() {

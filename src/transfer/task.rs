@@ -16,9 +16,9 @@ use crate::base::units::{PieceIdx, SourceId};
 use crate::limit::LimitBranch;
 use crate::option::OptionSet;
 use crate::option::bt_settings::BtSettings;
-use crate::option::settings::{HttpSettings, TransferSettings};
+use crate::option::settings::{FtpSettings, HttpSettings, TransferSettings};
 use crate::source::http::HttpShared;
-use crate::source::{Facts, Report, Target};
+use crate::source::{Facts, Report, Shared, Target};
 use crate::storage::Content;
 use crate::storage::digest::Checksum;
 
@@ -111,7 +111,7 @@ impl Task {
             gid: spec.gid,
             world: spec.world,
             live: spec.live,
-            mirrors: Mirrors::new(http, spec.limit.clone()),
+            mirrors: Mirrors::new(Shared::new(http, FtpSettings::from(&spec.options)), spec.limit.clone()),
             limit: spec.limit,
             options: spec.options,
             to_engine: spec.reports,

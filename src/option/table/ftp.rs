@@ -1,7 +1,7 @@
 //! Pure: rows of FTP and SFTP.
 
-use crate::option::spec::{ADD, ERASE, GLOBAL, Kind, QUEUED, options};
-use crate::option::value::{Choice, FtpType, Text};
+use crate::option::spec::{ADD, ERASE, GLOBAL, Kind, OURS, QUEUED, options};
+use crate::option::value::{Choice, FtpTls, FtpType, Text};
 
 options! { 2;
     /// Password for FTP servers.
@@ -55,7 +55,19 @@ options! { 2;
         tags: [Ftp],
     }
 
-    /// Transfer FTP files as 'binary' or as 'ascii' text.
+    /// Encrypt ftp:// connections: 'never', 'try' where the server knows AUTH TLS, or 'require'.
+    /// ftps:// connections are encrypted from their first byte on. The options of HTTPS such as
+    /// check-certificate apply. (arioso)
+    FTP_TLS: FtpTls = "ftp-tls" {
+        arg: "never|try|require",
+        kind: Kind::Choice(FtpTls::WORDS),
+        default: "never",
+        scope: OURS | ADD | QUEUED | GLOBAL,
+        tags: [Ftp],
+    }
+
+    /// Transfer FTP files as 'binary' or as 'ascii' text. Text comes over one connection and
+    /// cannot be resumed.
     FTP_TYPE: FtpType = "ftp-type" {
         arg: "TYPE",
         kind: Kind::Choice(FtpType::WORDS),
@@ -72,12 +84,21 @@ options! { 2;
         tags: [Basic, Ftp],
     }
 
-    /// Digest that the key of an SFTP server must have, as sha-1=hex digits or md5=hex digits.
+    /// Digest that the key of an SFTP server must have, as sha-1=, sha-256= or md5=hex digits.
     /// Without it any key is taken.
     SSH_HOST_KEY_MD: Text = "ssh-host-key-md" {
         arg: "TYPE=DIGEST",
-        kind: Kind::Digest(&["sha-1", "md5"]),
+        kind: Kind::Digest(&["sha-1", "sha-256", "md5"]),
         scope: ADD | QUEUED | GLOBAL,
+        tags: [Ftp],
+    }
+
+    /// Private key for SFTP servers, in OpenSSH's or PEM format and without passphrase. The keys
+    /// of an agent (environment variable SSH_AUTH_SOCK) are offered, too. (arioso)
+    SSH_PRIVATE_KEY: Text = "ssh-private-key" {
+        arg: "FILE",
+        kind: Kind::Path,
+        scope: OURS | ADD | QUEUED | GLOBAL,
         tags: [Ftp],
     }
 }

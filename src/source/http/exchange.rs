@@ -11,7 +11,7 @@ use url::Url;
 
 use super::request::{self, Ask, Private};
 use super::response::{self, Answer, Found, Head};
-use super::{HttpShared, auth, body, fault, redirect, zone};
+use super::{HttpShared, auth, body, fault, ftp_proxy, redirect, zone};
 use crate::base::error::{ErrorCode, Failure, Retry};
 use crate::base::secret::SafeUrl;
 use crate::source::Identity;
@@ -32,7 +32,7 @@ pub struct Exchange {
 
 impl Exchange {
     /// # Errors
-    /// Not an http or https URL (code 1).
+    /// Not an http, https or ftp URL (code 1).
     pub fn new(uri: &str, turn: u32, shared: Arc<HttpShared>) -> Result<Self, Failure> {
         let unusable = |why: String| {
             let text = format!("The URI cannot be used: {why}");
@@ -44,7 +44,7 @@ impl Exchange {
             None => (uri, shared),
         };
         let mut origin = Url::parse(uri).map_err(|error| unusable(error.to_string()))?;
-        if !matches!(origin.scheme(), "http" | "https") || !origin.has_host() {
+        if !matches!(origin.scheme(), "http" | "https" | "ftp") || !origin.has_host() {
             return Err(unusable(format!("scheme {}", origin.scheme())));
         }
         origin.set_fragment(None);
@@ -115,7 +115,11 @@ impl Exchange {
             debug!(status = %response.status(), url = %SafeUrl(self.url.as_str()), "answer");
             match head.read()? {
                 Answer::Found(mut found) => {
-                    found.facts.final_uri = self.url.to_string();
+                    found.facts.final_uri = match self.url.scheme() {
+                        // Its credentials may come from elsewhere than the URI.
+                        "ftp" => request::bare(&self.url),
+                        _ => self.url.to_string(),
+                    };
                     return Ok((*found, response));
                 }
                 Answer::Redirect(_) if redirects == redirect::REDIRECTS_MAX => {
@@ -142,10 +146,6 @@ impl Exchange {
 
     async fn send(&self, ask: &Ask) -> Result<Response, Failure> {
         let settings = &self.shared.settings;
-        let client = self
-            .shared
-            .net
-            .http_client(settings, &self.url, self.turn)?;
         let method = if ask.head { Method::HEAD } else { Method::GET };
         let mut url = self.url.clone();
         // They travel as a header; `Url` refuses only where there is no host.
@@ -156,6 +156,13 @@ impl Exchange {
             cookie: self.cookie(),
         };
         *request.headers_mut() = request::headers(ask, settings, &self.url, &self.origin, own);
+        if self.url.scheme() == "ftp" {
+            return ftp_proxy::send(request, settings).await;
+        }
+        let client = self
+            .shared
+            .net
+            .http_client(settings, &self.url, self.turn)?;
         // Dialling has a limit of its own; this one ends servers that trickle their headers.
         let connection = &settings.connection;
         let patience = connection.connect_timeout + connection.timeout;

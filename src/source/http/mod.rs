@@ -10,11 +10,13 @@ mod digest_header;
 mod disposition;
 mod exchange;
 mod fault;
+mod ftp_proxy;
 mod redirect;
 mod request;
 mod response;
-mod speed_watch;
 mod zone;
+
+pub use self::ftp_proxy::reaches_ftp;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,7 +28,8 @@ use tracing::{Instrument, debug, info_span};
 use self::body::{Body, Gathered};
 use self::exchange::Exchange;
 use self::request::{Ask, RangeAsk};
-use self::speed_watch::SpeedWatch;
+
+use super::speed_watch::SpeedWatch;
 use super::{Identity, Lease, Link, Opening, Order, Report, Target};
 use crate::base::error::{ErrorCode, Failure, Retry};
 use crate::base::gid::Gid;

@@ -1,0 +1,494 @@
+//! Fills leases from a server of files: what FTP and SFTP have in common. HTTP has a filler of its
+//! own, since one response may say more than a file server ever does.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::timeout_at;
+
+use super::identity::contradiction;
+use super::speed_watch::SpeedWatch;
+use super::{Facts, Identity, Lease, Link, Opening, Order, Report, Target};
+use crate::base::error::{ErrorCode, Failure, Retry};
+use crate::base::units::Rate;
+
+/// The least that is gathered before a write, unless the server is slow.
+const WRITE_LEN: usize = 64 * 1024;
+/// Gathered bytes wait no longer for more.
+const GATHER_TIME_MAX: Duration = Duration::from_millis(250);
+/// A silent server is looked after this often.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a server may take to say that a file has ended once all its bytes are there.
+const END_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// A connection to one file of a server.
+pub trait FileServer: Send {
+    /// Reaches the server and learns what the file is.
+    fn look(&mut self) -> impl Future<Output = Result<Facts, Failure>> + Send;
+
+    /// Has the bytes from `at` on sent.
+    fn seek(&mut self, at: u64) -> impl Future<Output = Result<(), SeekError>> + Send;
+
+    /// The next bytes, at least one; `None` where the file ends. Bytes past `end` are not wanted
+    /// now. May be dropped and called again without loss.
+    fn read(&mut self, end: u64) -> impl Future<Output = Result<Option<Bytes>, Failure>> + Send;
+}
+
+/// Why a file cannot be read from a place.
+pub enum SeekError {
+    /// It can be read from its first byte only.
+    WholeOnly,
+    Failed(Failure),
+}
+
+impl From<Failure> for SeekError {
+    fn from(failure: Failure) -> Self {
+        SeekError::Failed(failure)
+    }
+}
+
+/// What the settings say about the flow of bytes.
+#[derive(Clone, Copy)]
+pub struct Patience {
+    /// Longest silence.
+    pub silence_max: Duration,
+    pub lowest_speed: Rate,
+}
+
+/// Runs a source until its orders end or it fails; its last report is `Closed`.
+pub async fn run<S: FileServer>(server: S, target: Target, link: Link, patience: Patience) {
+    let (id, reports) = (link.id, link.reports.clone());
+    let mut filler = Filler {
+        server,
+        link,
+        queued: VecDeque::new(),
+        patience,
+        expect: target.expect.unwrap_or_default(),
+        opened: false,
+        body: None,
+        speed: SpeedWatch::new(Instant::now()),
+    };
+    let outcome = match filler.run(target.opening).await {
+        Ok(()) | Err(Halt::Stopped) => Ok(()),
+        Err(Halt::Failed(failure)) => Err(failure),
+    };
+    tracing::debug!(?outcome, "closed");
+    // The connection may be parked for others before anybody hears that this source is gone.
+    drop(filler);
+    let _ = reports.send((id, Report::Closed(outcome)));
+}
+
+/// Why a source ends.
+enum Halt {
+    /// The orders ended.
+    Stopped,
+    Failed(Failure),
+}
+
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Self {
+        Halt::Failed(failure)
+    }
+}
+
+/// Bytes that come in. Invariant: `position` is the file offset of the first gathered byte.
+struct Body {
+    position: u64,
+    chunks: VecDeque<Bytes>,
+    gathered: usize,
+    ended: bool,
+    silent_since: Option<Instant>,
+    /// An error that came after bytes which are to be written first.
+    failure: Option<Failure>,
+}
+
+struct Filler<S> {
+    server: S,
+    link: Link,
+    /// Leases that came while another one was being filled.
+    queued: VecDeque<Lease>,
+    patience: Patience,
+    expect: Identity,
+    opened: bool,
+    body: Option<Body>,
+    speed: SpeedWatch,
+}
+
+impl<S: FileServer> Filler<S> {
+    async fn run(&mut self, opening: Opening) -> Result<(), Halt> {
+        match opening {
+            Opening::Probe => {
+                let facts = self.look().await?;
+                self.report(Report::Opened(facts));
+                return Ok(());
+            }
+            Opening::Whole => self.open(0).await?,
+            Opening::From(start) => self.open(start).await?,
+            Opening::Lease => {}
+        }
+        while let Some(lease) = self.next_lease().await {
+            self.fill(&lease).await?;
+        }
+        Ok(())
+    }
+
+    /// Learns what the file is and has its bytes sent; then reports.
+    async fn open(&mut self, at: u64) -> Result<(), Halt> {
+        let mut facts = self.look().await?;
+        let inside = facts.identity.len.is_none_or(|len| at < len.max(1));
+        if inside && (at == 0 || facts.ranges) {
+            match self.begin(at).await {
+                Ok(()) => facts.body_from = Some(at),
+                Err(Err(halt)) => return Err(halt),
+                Err(Ok(WholeOnly)) => facts.ranges = false,
+            }
+        }
+        self.opened = true;
+        self.report(Report::Opened(facts));
+        Ok(())
+    }
+
+    async fn look(&mut self) -> Result<Facts, Halt> {
+        let looked = {
+            let stopped = hang_up(&mut self.link.orders, &mut self.queued);
+            tokio::select! {
+                biased;
+                () = stopped => return Err(Halt::Stopped),
+                looked = self.server.look() => looked?,
+            }
+        };
+        if let Some(why) = contradiction(&self.expect, &looked.identity, false) {
+            return Err(Failure::new(
+                ErrorCode::CannotResume,
+                Retry::OtherMirror,
+                format!("The file on the server is another one: {why}"),
+            )
+            .into());
+        }
+        self.expect = std::mem::take(&mut self.expect).agreed(&looked.identity);
+        Ok(looked)
+    }
+
+    /// Has the bytes from `at` on sent.
+    async fn begin(&mut self, at: u64) -> Result<(), Result<WholeOnly, Halt>> {
+        self.body = None;
+        let sought = {
+            let stopped = hang_up(&mut self.link.orders, &mut self.queued);
+            tokio::select! {
+                biased;
+                () = stopped => return Err(Err(Halt::Stopped)),
+                sought = self.server.seek(at) => sought,
+            }
+        };
+        match sought {
+            Ok(()) => {}
+            Err(SeekError::WholeOnly) => return Err(Ok(WholeOnly)),
+            Err(SeekError::Failed(failure)) => return Err(Err(Halt::Failed(failure))),
+        }
+        self.body = Some(Body {
+            position: at,
+            chunks: VecDeque::new(),
+            gathered: 0,
+            ended: false,
+            silent_since: None,
+            failure: None,
+        });
+        Ok(())
+    }
+
+    async fn next_lease(&mut self) -> Option<Lease> {
+        match self.queued.pop_front() {
+            Some(lease) => Some(lease),
+            None => {
+                let Order::Fetch(lease) = self.link.orders.recv().await?;
+                self.speed = SpeedWatch::new(Instant::now());
+                Some(lease)
+            }
+        }
+    }
+
+    /// Fills a lease to its end as it is when it is reached.
+    async fn fill(&mut self, lease: &Lease) -> Result<(), Halt> {
+        let mut at = lease.start;
+        self.prepare(at).await?;
+        while at < lease.end() {
+            let more = self.gather(lease).await?;
+            self.write_gathered(lease, &mut at).await?;
+            if at >= lease.end() {
+                break;
+            }
+            match more {
+                More::Yes => self.check_speed()?,
+                More::Stopped => return Err(Halt::Stopped),
+                More::No if lease.end() == u64::MAX => {
+                    self.body = None;
+                    self.report(Report::Ended(at));
+                    return Ok(());
+                }
+                More::No => return Err(cut_short(at).into()),
+            }
+        }
+        self.report(Report::Idle);
+        Ok(())
+    }
+
+    /// Has a body whose next byte is byte `at`, and the file's facts reported.
+    async fn prepare(&mut self, at: u64) -> Result<(), Halt> {
+        let facts = match self.opened {
+            true => None,
+            false => Some(self.look().await?),
+        };
+        let there = self.body.as_ref().is_some_and(|body| body.position == at);
+        let begun = match there {
+            true => Ok(()),
+            false => self.begin(at).await,
+        };
+        let whole_only = match begun {
+            Ok(()) => false,
+            Err(Ok(WholeOnly)) => true,
+            Err(Err(halt)) => return Err(halt),
+        };
+        if let Some(mut facts) = facts {
+            self.opened = true;
+            facts.body_from = (!whole_only).then_some(at);
+            facts.ranges &= !whole_only;
+            self.report(Report::Opened(facts));
+        }
+        match whole_only {
+            false => Ok(()),
+            true => Err(Failure::new(
+                ErrorCode::CannotResume,
+                Retry::OtherMirror,
+                "The server cannot resume: it sends files from their beginning only",
+            )
+            .into()),
+        }
+    }
+
+    /// Waits for bytes and gathers some; returns early where the server is slow.
+    async fn gather(&mut self, lease: &Lease) -> Result<More, Halt> {
+        let Some(body) = &mut self.body else {
+            return Ok(More::No);
+        };
+        let wanted = self.link.limit.pace_down().min(WRITE_LEN);
+        let work = body.gather(
+            &mut self.server,
+            wanted,
+            lease,
+            self.expect.len,
+            self.patience,
+        );
+        tokio::select! {
+            biased;
+            gathered = work => Ok(gathered?),
+            () = hang_up(&mut self.link.orders, &mut self.queued) => Ok(More::Stopped),
+        }
+    }
+
+    /// Pays for and writes everything gathered that lies inside the lease.
+    async fn write_gathered(&mut self, lease: &Lease, at: &mut u64) -> Result<(), Halt> {
+        let Some(body) = &mut self.body else {
+            return Ok(());
+        };
+        while *at < lease.end() {
+            let pace = self.link.limit.pace_down();
+            let parts = body.front(pace.max(1));
+            let len = parts.iter().map(|part| part.len()).sum();
+            if len == 0 {
+                break;
+            }
+            let waiting = Instant::now();
+            // What has been received is not thrown away at a stop: it is written unpaid.
+            tokio::select! {
+                biased;
+                () = async {
+                    self.link.limit.pay_down(len).await;
+                    lease.ready().await;
+                } => {}
+                () = hang_up(&mut self.link.orders, &mut self.queued) => {}
+            }
+            let written = lease.write(*at, &parts)?;
+            drop(parts);
+            let taken = written.span.len();
+            self.speed.waited(waiting.elapsed());
+            self.speed.received(taken);
+            body.consume(taken);
+            *at = written.span.end;
+            self.link.meter.record(Instant::now(), taken);
+            let report = (self.link.id, Report::Wrote(written.span));
+            let _ = self.link.reports.send(report);
+            if !written.room {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_speed(&mut self) -> Result<(), Failure> {
+        let lowest = self.patience.lowest_speed;
+        let Some(speed) = self.speed.too_slow(Instant::now(), lowest) else {
+            return Ok(());
+        };
+        Err(Failure::new(
+            ErrorCode::TooSlow,
+            Retry::After(Duration::ZERO),
+            format!(
+                "Too slow: {speed} bytes a second, at least {} are wanted",
+                lowest.0
+            ),
+        ))
+    }
+
+    fn report(&self, report: Report) {
+        let _ = self.link.reports.send((self.link.id, report));
+    }
+}
+
+/// The server gives a file from its first byte on only.
+struct WholeOnly;
+
+/// What a call of [`Body::gather`] came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum More {
+    /// There may be bytes to write, and more to come.
+    Yes,
+    /// No more will come than has been gathered.
+    No,
+    /// The transfer has hung up.
+    Stopped,
+}
+
+impl Body {
+    async fn gather(
+        &mut self,
+        server: &mut impl FileServer,
+        wanted: usize,
+        lease: &Lease,
+        total: Option<u64>,
+        patience: Patience,
+    ) -> Result<More, Failure> {
+        let began = Instant::now();
+        loop {
+            let reached = self.position + self.gathered as u64;
+            if !self.ended && total == Some(reached) && self.failure.is_none() {
+                self.confirm_end(server, reached).await?;
+            }
+            if self.ended {
+                return Ok(More::No);
+            }
+            if self.gathered >= wanted || (self.gathered > 0 && reached >= lease.end()) {
+                return Ok(More::Yes);
+            }
+            if let Some(failure) = self.failure.take_if(|_| self.gathered == 0) {
+                return Err(failure);
+            }
+            if self.failure.is_some() {
+                return Ok(More::Yes);
+            }
+            let deadline = match self.gathered {
+                0 => began + LOOK_INTERVAL.min(patience.silence_max),
+                _ => began + GATHER_TIME_MAX,
+            };
+            match timeout_at(deadline.into(), server.read(lease.end())).await {
+                Ok(Ok(Some(chunk))) => {
+                    self.silent_since = None;
+                    if total.is_some_and(|total| reached + chunk.len() as u64 > total) {
+                        return Err(too_long(total));
+                    }
+                    self.gathered += chunk.len();
+                    self.chunks.push_back(chunk);
+                }
+                Ok(Ok(None)) => self.ended = true,
+                Ok(Err(failure)) => self.failure = Some(failure),
+                Err(_) if self.gathered > 0 => return Ok(More::Yes),
+                Err(_) => {
+                    let since = *self.silent_since.get_or_insert(began);
+                    if since.elapsed() >= patience.silence_max {
+                        return Err(timed_out());
+                    }
+                    return Ok(More::Yes);
+                }
+            }
+        }
+    }
+
+    /// All bytes the server promised are there: sees to it that no more come, since then they
+    /// would be those of another file. A server that breaks off now has broken nothing.
+    async fn confirm_end(
+        &mut self,
+        server: &mut impl FileServer,
+        total: u64,
+    ) -> Result<(), Failure> {
+        let deadline = Instant::now() + END_TIME_MAX;
+        match timeout_at(deadline.into(), server.read(u64::MAX)).await {
+            Ok(Ok(Some(_))) => Err(too_long(Some(total))),
+            Ok(Ok(None) | Err(_)) | Err(_) => {
+                self.ended = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// The first gathered bytes, at most `len_max`.
+    fn front(&self, len_max: usize) -> Vec<&[u8]> {
+        let mut room = len_max;
+        let mut parts = Vec::with_capacity(self.chunks.len());
+        for chunk in &self.chunks {
+            let len = chunk.len().min(room);
+            if len == 0 {
+                break;
+            }
+            parts.push(&chunk[..len]);
+            room -= len;
+        }
+        parts
+    }
+
+    /// Forgets the first `len` gathered bytes: they are in the file.
+    fn consume(&mut self, len: u64) {
+        self.position += len;
+        let mut rest = usize::try_from(len).unwrap_or(usize::MAX);
+        self.gathered -= rest.min(self.gathered);
+        while let Some(chunk) = self.chunks.front_mut() {
+            let taken = chunk.len().min(rest);
+            chunk.advance(taken);
+            rest -= taken;
+            if !chunk.is_empty() {
+                break;
+            }
+            self.chunks.pop_front();
+        }
+    }
+}
+
+/// Waits for the end of the orders; those that come meanwhile wait their turn.
+async fn hang_up(orders: &mut UnboundedReceiver<Order>, queued: &mut VecDeque<Lease>) {
+    while let Some(Order::Fetch(lease)) = orders.recv().await {
+        queued.push_back(lease);
+    }
+}
+
+fn cut_short(at: u64) -> Failure {
+    Failure::new(
+        ErrorCode::Unknown,
+        Retry::After(Duration::ZERO),
+        format!("The server closed the connection early, at byte {at}"),
+    )
+}
+
+fn too_long(total: Option<u64>) -> Failure {
+    let total = total.unwrap_or_default();
+    Failure::new(
+        ErrorCode::Unknown,
+        Retry::OtherMirror,
+        format!("The server sends more than the {total} bytes it announced"),
+    )
+}
+
+/// A time limit passed.
+pub fn timed_out() -> Failure {
+    Failure::new(ErrorCode::Timeout, Retry::After(Duration::ZERO), "Timeout.")
+}

@@ -1,0 +1,142 @@
+//! Pure: what a refusal or a broken connection of FTP means: which code, what text, what next.
+
+use std::io;
+use std::time::Duration;
+
+use super::path::Unusable;
+use super::reply::{Malformed, Reply};
+use crate::base::error::{ErrorCode, Failure, Retry};
+
+const AT_ONCE: Retry = Retry::After(Duration::ZERO);
+
+/// A command that the server refuses. What is transient may be asked again.
+pub fn refused(command: &str, reply: &Reply) -> Failure {
+    let retry = match reply.is_transient() {
+        true => AT_ONCE,
+        false => Retry::OtherMirror,
+    };
+    let text = format!(
+        "The FTP server answers {} to {command}: {}",
+        reply.code,
+        first_line(&reply.text)
+    );
+    Failure::new(ErrorCode::FtpCommand, retry, text)
+}
+
+/// A refusal of a command that names a file or directory: 550 says that it is not there.
+pub fn refused_file(command: &str, reply: &Reply) -> Failure {
+    if reply.code != 550 {
+        return refused(command, reply);
+    }
+    let text = format!("Resource not found: {}", first_line(&reply.text));
+    Failure::new(ErrorCode::ResourceNotFound, Retry::OtherMirror, text)
+}
+
+/// A login the server does not take. Where others are logged in already it is short of room for
+/// one more rather than of trust.
+pub fn refused_login(reply: &Reply, others_are_in: bool) -> Failure {
+    let failure = refused("the login", reply);
+    match others_are_in {
+        true => Failure {
+            retry: AT_ONCE,
+            ..failure
+        },
+        false => failure,
+    }
+}
+
+/// The URI names nothing that can be asked for.
+pub fn unusable_path(why: Unusable) -> Failure {
+    let text = match why {
+        Unusable::NoFile => "The URI names a directory, not a file",
+        Unusable::LineBreak => "The path in the URI holds a line break or a zero byte",
+    };
+    Failure::new(ErrorCode::Unknown, Retry::OtherMirror, text)
+}
+
+pub fn unreadable(why: Malformed) -> Failure {
+    let text = match why {
+        Malformed::NoCode => "The server's answer is not FTP",
+        Malformed::TooLong => "The server's answer is too long for FTP",
+    };
+    Failure::new(ErrorCode::FtpCommand, Retry::OtherMirror, text)
+}
+
+pub fn protocol(text: &str) -> Failure {
+    Failure::new(ErrorCode::FtpCommand, Retry::OtherMirror, text)
+}
+
+pub fn broken(error: &io::Error) -> Failure {
+    let tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if let Some(tls) = tls {
+        return tls_failed(tls);
+    }
+    let text = error.to_string();
+    let words = text
+        .split_once(" (os error")
+        .map_or(text.as_str(), |(words, _)| words);
+    let text = format!("The connection broke: {words}");
+    Failure::new(ErrorCode::Unknown, AT_ONCE, text)
+}
+
+pub fn hung_up() -> Failure {
+    let text = "The FTP server closed the connection";
+    Failure::new(ErrorCode::Unknown, AT_ONCE, text)
+}
+
+fn tls_failed(error: &rustls::Error) -> Failure {
+    // A certificate stays what it is; everything else may be a passing trouble of the network.
+    let retry = match error {
+        rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
+            Retry::OtherMirror
+        }
+        _ => AT_ONCE,
+    };
+    let text = format!("Failed to establish connection, cause: TLS: {error}");
+    Failure::new(ErrorCode::Unknown, retry, text)
+}
+
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default().trim();
+    line.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(code: u16) -> Reply {
+        Reply {
+            code,
+            text: "no\u{7} way\nmore".to_owned(),
+        }
+    }
+
+    #[test]
+    fn codes_and_what_next() {
+        for (failure, code, retry) in [
+            (refused("SIZE", &reply(500)), 21, Retry::OtherMirror),
+            (refused("RETR", &reply(425)), 21, AT_ONCE),
+            (refused_file("RETR", &reply(550)), 3, Retry::OtherMirror),
+            (refused_file("RETR", &reply(450)), 21, AT_ONCE),
+            (refused_login(&reply(530), false), 21, Retry::OtherMirror),
+            (refused_login(&reply(530), true), 21, AT_ONCE),
+            (unusable_path(Unusable::NoFile), 1, Retry::OtherMirror),
+            (unreadable(Malformed::NoCode), 21, Retry::OtherMirror),
+            (hung_up(), 1, AT_ONCE),
+        ] {
+            assert_eq!(
+                (failure.code.code(), failure.retry),
+                (code, retry),
+                "{failure}"
+            );
+        }
+        assert!(
+            refused("SIZE", &reply(500))
+                .message
+                .ends_with("500 to SIZE: no way")
+        );
+    }
+}
