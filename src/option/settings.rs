@@ -181,7 +181,7 @@ pub struct FtpSettings {
     /// Connections are kept for the next file.
     pub reuse_connection: bool,
     /// `type=hex`, in lower case, of the only host key that is taken.
-    pub host_key_digest: Option<(String, String)>,
+    pub host_key_digest: Option<(&'static str, String)>,
     pub private_key: Option<PathBuf>,
     /// Slower connections are given up.
     pub lowest_speed: Rate,
@@ -203,7 +203,7 @@ impl From<&OptionSet> for FtpSettings {
             reuse_connection: set.get(keys::FTP_REUSE_CONNECTION),
             host_key_digest: set
                 .get(keys::SSH_HOST_KEY_MD)
-                .and_then(|text| split_digest(&text).map(|(kind, hex)| (kind.to_owned(), hex))),
+                .and_then(|text| split_digest(&text)),
             private_key: path(set.get(keys::SSH_PRIVATE_KEY)),
             lowest_speed: rate(set.get(keys::LOWEST_SPEED_LIMIT)),
             proxies: ProxySettings::from(set),

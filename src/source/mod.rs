@@ -199,6 +199,7 @@ pub async fn run(target: Target, link: Link, shared: Arc<Shared>) {
         "ftp" | "ftps" => ftp::run(target, link, shared.ftp.clone()).await,
         #[cfg(feature = "sftp")]
         "sftp" => sftp::run(target, link, shared.ftp.clone()).await,
+        // What no source knows is refused there with a sentence.
         _ => http::run(target, link, shared.http.clone()).await,
     }
 }
