@@ -22,6 +22,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use crate::base::error::Failure;
 use crate::base::units::{SourceId, Span};
 use crate::limit::{LimitLeaf, Meter};
+use crate::option::settings::FtpSettings;
 use crate::storage::Files;
 use crate::storage::digest::Checksum;
 
@@ -185,6 +186,16 @@ pub struct Link {
 pub struct Shared {
     pub http: Arc<HttpShared>,
     pub ftp: Arc<FtpShared>,
+}
+
+impl Shared {
+    pub fn new(http: HttpShared, ftp: FtpSettings) -> Self {
+        let ftp = FtpShared::new(http.gid, ftp, http.net.clone());
+        Self {
+            http: Arc::new(http),
+            ftp: Arc::new(ftp),
+        }
+    }
 }
 
 /// Runs one source, of the kind its URI's scheme names, until its orders end or it fails; its last

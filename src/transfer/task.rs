@@ -111,7 +111,10 @@ impl Task {
             gid: spec.gid,
             world: spec.world,
             live: spec.live,
-            mirrors: Mirrors::new(Shared::new(http, FtpSettings::from(&spec.options)), spec.limit.clone()),
+            mirrors: Mirrors::new(
+                Shared::new(http, FtpSettings::from(&spec.options)),
+                spec.limit.clone(),
+            ),
             limit: spec.limit,
             options: spec.options,
             to_engine: spec.reports,
