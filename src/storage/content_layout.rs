@@ -47,10 +47,13 @@ impl Layout {
     }
 }
 
-/// What names the download: its control file is this path with `.aria2` behind it, whatever
-/// `index-out` says.
-pub fn root_of(content: &Content, dir: &Path) -> PathBuf {
-    dir.join(&content.name)
+/// What the control file is beside: of several files the directory of the torrent's name, whatever
+/// `index-out` says; of a single one the file itself.
+pub fn root_of(content: &Content, layout: &Layout, dir: &Path) -> PathBuf {
+    match layout.files() {
+        [only] if !content.multi => only.path.clone(),
+        _ => dir.join(&content.name),
+    }
 }
 
 fn is_selected(index: usize, settings: &BtSettings) -> bool {
@@ -145,7 +148,8 @@ mod tests {
         assert_eq!(renamed.files()[0].path, Path::new("/dl/new"));
         let selected: Vec<bool> = renamed.files().iter().map(|file| file.selected).collect();
         assert_eq!(selected, [false, false, true]);
-        assert_eq!(root_of(&content(), Path::new("/dl")), Path::new("/dl/top"));
+        let root = root_of(&content(), &renamed, Path::new("/dl"));
+        assert_eq!(root, Path::new("/dl/top"));
     }
 
     #[test]

@@ -81,6 +81,15 @@ impl Layout {
         }
     }
 
+    /// The same files at other paths, one for each.
+    pub fn with_paths(&self, paths: Vec<PathBuf>) -> Self {
+        let mut moved = self.clone();
+        for (file, path) in moved.files.iter_mut().zip(paths) {
+            file.path = path;
+        }
+        moved
+    }
+
     /// Length of the download in bytes, if known.
     pub fn total(&self) -> Option<u64> {
         self.total

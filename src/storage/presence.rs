@@ -56,12 +56,30 @@ impl Files {
     /// # Errors
     /// 17.
     pub fn holes(&self, written: &RangeSet) -> Result<RangeSet, Failure> {
+        let files = self.layout().files().iter().enumerate();
+        let stored = files.filter(|(_, file)| !file.padding);
+        self.holes_in(stored.map(|(index, _)| index), written)
+    }
+
+    fn holes_in(
+        &self,
+        indexes: impl Iterator<Item = usize>,
+        written: &RangeSet,
+    ) -> Result<RangeSet, Failure> {
         self.flush()?;
         let mut holes = RangeSet::new();
-        for index in self.shared.wanted() {
+        for index in indexes {
             let here = self.layout().span_of(index);
             let mut spans = written.within(here).peekable();
             if spans.peek().is_none() {
+                continue;
+            }
+            let target = &self.layout().files()[index];
+            if !target.selected && !target.path.exists() {
+                // Opening it would make it.
+                spans.for_each(|span| {
+                    holes.insert(span);
+                });
                 continue;
             }
             let file = self.shared.file(index)?;
@@ -83,7 +101,8 @@ impl Files {
     /// 17 with the first hole.
     pub fn verify_dense(&self) -> Result<(), Failure> {
         let whole = RangeSet::from_iter([Span::new(0, self.total().unwrap_or(0))]);
-        let Some(hole) = self.holes(&whole)?.iter().next() else {
+        let holes = self.holes_in(self.shared.wanted(), &whole)?;
+        let Some(hole) = holes.iter().next() else {
             return Ok(());
         };
         let Some(part) = self.layout().locate(hole).next() else {

@@ -1,5 +1,5 @@
-//! Finished files move to another directory (`complete-dir`): at once, or by a whole copy that
-//! takes the name only when it is on the disk. Blocking.
+//! Finished files and directories move to another directory (`complete-dir`): at once, or by a
+//! whole copy that takes the name only when it is on the disk. Blocking.
 
 use std::ffi::OsString;
 use std::fs;
@@ -23,7 +23,8 @@ pub enum Taken {
     Fail,
 }
 
-/// Moves `from` to `to`; gives the path it has now.
+/// Moves `from`, a file or a directory, to `to`; gives the path it has now. A directory that
+/// replaces another one is merged into it, file by file.
 ///
 /// # Errors
 /// 13 the name is taken, 14 the move failed (the file stays where it was), 18 the directory
@@ -41,6 +42,10 @@ pub fn relocate(from: &Path, to: &Path, taken: Taken) -> Result<PathBuf, Failure
                     return Err(Failure::fatal(ErrorCode::FileExists, text));
                 }
             },
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                merge(from, &target)?;
+                return Ok(target);
+            }
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 let part = copy(from, &target)?;
                 let moved = relocate(&part, to, taken);
@@ -76,18 +81,28 @@ fn rename(from: &Path, to: &Path, replace: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// Moves what is in the directory `from` into `to`, replacing files.
+fn merge(from: &Path, to: &Path) -> Result<(), Failure> {
+    let listed =
+        entries(from).map_err(|error| failed(&error, ErrorCode::RenameFailed, "read", from));
+    for name in listed? {
+        relocate(&from.join(&name), &to.join(&name), Taken::Replace)?;
+    }
+    remove(from);
+    Ok(())
+}
+
+fn entries(dir: &Path) -> io::Result<Vec<OsString>> {
+    let names = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name()));
+    names.collect()
+}
+
 /// A whole, synced copy beside `to`, under a name of its own.
 fn copy(from: &Path, to: &Path) -> Result<PathBuf, Failure> {
     let mut name: OsString = to.as_os_str().to_owned();
     name.push(".arioso-part");
     let part = PathBuf::from(name);
-    let copied = (|| {
-        fs::copy(from, &part)?;
-        let file = fs::File::options().append(true).open(&part)?;
-        let modified = fs::metadata(from)?.modified()?;
-        file.set_modified(modified)?;
-        file.sync_all()
-    })();
+    let copied = copy_all(from, &part);
     if let Err(error) = copied {
         remove(&part);
         return Err(failed(&error, ErrorCode::RenameFailed, "copy", from));
@@ -95,8 +110,30 @@ fn copy(from: &Path, to: &Path) -> Result<PathBuf, Failure> {
     Ok(part)
 }
 
+fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(from)?.is_dir() {
+        match fs::create_dir(to) {
+            // Left by a crash.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
+        for name in entries(from)? {
+            copy_all(&from.join(&name), &to.join(&name))?;
+        }
+        return fs::File::open(to)?.sync_all();
+    }
+    fs::copy(from, to)?;
+    let file = fs::File::options().append(true).open(to)?;
+    file.set_modified(fs::metadata(from)?.modified()?)?;
+    file.sync_all()
+}
+
 fn remove(path: &Path) {
-    if let Err(error) = fs::remove_file(path)
+    let removed = match path.symlink_metadata() {
+        Ok(data) if data.is_dir() => fs::remove_dir_all(path),
+        _ => fs::remove_file(path),
+    };
+    if let Err(error) = removed
         && error.kind() != io::ErrorKind::NotFound
     {
         tracing::warn!(%error, "{} cannot be removed", path.display());
@@ -125,6 +162,42 @@ mod tests {
             }
             assert_eq!(path("f.bin").exists(), code.is_some());
         }
+    }
+
+    #[test]
+    fn directories_move_as_a_whole_and_are_merged_where_they_replace() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for (taken, wanted) in [
+            (Taken::Fail, "done/top"),
+            (Taken::Rename, "done/top.1"),
+            (Taken::Replace, "done/top"),
+        ] {
+            fs::create_dir_all(path("top/sub")).unwrap();
+            fs::write(path("top/sub/f"), format!("{taken:?}")).unwrap();
+            let moved = relocate(&path("top"), &path("done/top"), taken).unwrap();
+            assert_eq!(moved, path(wanted));
+            let content = fs::read_to_string(moved.join("sub/f")).unwrap();
+            assert_eq!(content, format!("{taken:?}"));
+            assert!(!path("top").exists());
+            fs::write(path("done/top/other"), b"stays").unwrap();
+        }
+        assert!(path("done/top/other").exists());
+    }
+
+    #[test]
+    fn another_file_system_gets_a_copy_of_a_directory() {
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let Ok(other) = tempfile::tempdir_in("/dev/shm") else {
+            return;
+        };
+        let (from, to) = (dir.path().join("top"), other.path().join("d/top"));
+        fs::create_dir_all(from.join("sub/empty")).unwrap();
+        fs::write(from.join("sub/f"), b"data").unwrap();
+        assert_eq!(relocate(&from, &to, Taken::Fail).unwrap(), to);
+        assert_eq!(fs::read(to.join("sub/f")).unwrap(), b"data");
+        assert!(to.join("sub/empty").is_dir() && !from.exists());
+        assert_eq!(fs::read_dir(to.parent().unwrap()).unwrap().count(), 1);
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 pub mod claims;
 mod content_destination;
+mod content_finish;
+mod content_prepare;
 pub mod crowd;
 mod destination;
 mod finish;
 mod handle;
+mod hash_check;
 mod hashing;
 mod job;
 mod keeper;
