@@ -4,13 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::base::error::{ErrorCode, Failure};
-use crate::base::range_set::RangeSet;
-use crate::format::control_file::ControlFile;
+use crate::base::error::Failure;
 use crate::option::bt_settings::BtSettings;
-use crate::storage::{Content, Files, Layout, OpenMode, make_parent, progress};
+use crate::storage::{Content, Layout};
 
 use super::claims::PathClaims;
+use super::content_prepare::{ContentOrder, ContentTold};
 use super::destination::{Destination, Opened, Told};
 use super::handle::Phase;
 use super::plan::Prepared;
@@ -30,18 +29,13 @@ impl ContentPlace {
         let pieces = self.content.pieces.as_ref();
         pieces.map_or(default, |pieces| pieces.piece_len)
     }
-
-    fn info_hash(&self) -> Option<[u8; 20]> {
-        let torrent = self.content.torrent.as_ref()?;
-        Some(torrent.info.hash.0)
-    }
 }
 
 impl Destination {
     /// As [`Destination::prepare`], for content that is known.
     ///
     /// # Errors
-    /// As there.
+    /// As [`ContentOrder::prepare`].
     pub(super) fn prepare_content(
         &self,
         place: &ContentPlace,
@@ -49,52 +43,37 @@ impl Destination {
         told: &Told<'_>,
         stop: &AtomicBool,
     ) -> Result<Opened, Failure> {
-        if !claims.claim(&place.root, self.gid) {
-            let text = format!(
-                "{} is being written by another download",
-                place.root.display()
-            );
-            return Err(Failure::fatal(ErrorCode::FileExists, text));
-        }
-        let total = place.content.total.unwrap_or(0);
-        let piece_len = place.piece_len(self.settings.piece_len);
-        let control = progress::load(&place.root)?;
-        let known = control
-            .filter(|control| control.total == total && u64::from(control.piece_len) == piece_len);
-        let mut written = known
-            .as_ref()
-            .map_or_else(RangeSet::new, ControlFile::to_ranges);
-        let uploaded = known.as_ref().map_or(0, |control| control.uploaded);
-        let mode = match known {
-            Some(_) => OpenMode::Existing,
-            None => OpenMode::Fresh,
+        let prior = self.prior.as_ref().map(|(path, _)| path.as_path());
+        let mine = prior
+            .is_some_and(|prior| prior == place.root || Some(prior) == place.layout.first_path());
+        let order = ContentOrder {
+            gid: self.gid,
+            settings: &self.settings,
+            disk: &self.disk,
+            bt: &place.bt,
+            content: &place.content,
+            layout: &place.layout,
+            root: &place.root,
+            mine,
         };
-        let control = u32::try_from(piece_len)
-            .ok()
-            .and_then(|len| ControlFile::from_ranges(&written, total, len));
-        if let Some(mut control) = control {
-            control.info_hash = place.info_hash();
-            control.uploaded = uploaded;
-            make_parent(&place.root)?;
-            progress::save(&place.root, &control)?;
-        }
-        let files = Files::open(place.layout.clone(), &self.disk, mode)?;
-        (told.phase)(Phase::Allocating);
-        files.allocate(told.allocated, stop)?;
-        for hole in files.holes(&written)?.iter() {
-            written.remove(hole);
-        }
+        let steps = ContentTold {
+            checking: &|| (told.phase)(Phase::Checking),
+            allocating: &|| (told.phase)(Phase::Allocating),
+            verified: told.verified,
+            allocated: told.allocated,
+        };
+        let ready = order.prepare(claims, &steps, stop)?;
         Ok(Opened {
-            files: Arc::new(files),
-            path: place.root.clone(),
+            files: Arc::new(ready.files),
+            path: ready.root,
             prepared: Prepared {
-                total: Some(total),
-                piece_len,
-                written,
+                total: place.content.total,
+                piece_len: ready.piece_len,
+                written: ready.written,
             },
             special: false,
-            uploaded,
-            checked: false,
+            uploaded: ready.uploaded,
+            checked: ready.found_whole,
         })
     }
 }

@@ -60,8 +60,8 @@ pub struct ContentFiles {
     pub written: RangeSet,
     /// Bytes given to peers by earlier runs.
     pub uploaded: u64,
-    /// All pieces were hashed just now.
-    pub checked: bool,
+    /// All pieces were hashed just now, and nothing that is wanted is missing.
+    pub found_whole: bool,
 }
 
 /// What becomes of the files that stand there.
@@ -267,7 +267,7 @@ impl ContentOrder<'_> {
             piece_len: self.piece_len(),
             written,
             uploaded,
-            checked,
+            found_whole: checked && whole,
         })
     }
 

@@ -170,6 +170,9 @@ impl Destination {
     }
 
     fn path_for(&self, suggested: Option<&str>, uri: &str) -> PathBuf {
+        if let Some(place) = &self.content {
+            return place.root.clone();
+        }
         let dir = self.settings.dir.to_string_lossy();
         let name = match (&self.settings.out, suggested) {
             (Some(out), _) => out.clone(),
@@ -193,7 +196,9 @@ impl Destination {
         told: &Told<'_>,
         stop: &AtomicBool,
     ) -> Result<Opened, Failure> {
-        if let Some(place) = &self.content {
+        // A Metalink that does not tell its length is prepared as any file is.
+        let known = |place: &&ContentPlace| place.content.total.is_some();
+        if let Some(place) = self.content.as_ref().filter(known) {
             return self.prepare_content(place, claims, told, stop);
         }
         (told.phase)(Phase::Allocating);

@@ -7,10 +7,11 @@ use std::sync::atomic::AtomicBool;
 use crate::base::error::{ErrorCode, Failure};
 use crate::option::settings::TransferSettings;
 use crate::storage::digest::Checksum;
-use crate::storage::relocate::{Taken, relocate};
+use crate::storage::relocate::relocate;
 use crate::storage::verify::{self, Watch};
 use crate::storage::{Files, origin_note};
 
+use super::content_finish::{ContentEnd, Moved, taken};
 use super::keeper::ControlKeeper;
 
 /// What the last steps need.
@@ -24,8 +25,10 @@ pub struct Finish {
     pub total: Option<u64>,
     /// What the server itself says the digest is (option `http-want-digest`).
     pub digest: Option<Checksum>,
-    /// It is given to peers from now on: the control file goes and may come back, and the files
-    /// stay where they are until [`Finish::leave`].
+    /// Of a torrent or a Metalink.
+    pub content: Option<ContentEnd>,
+    /// It is given to peers from now on: control file and files stay where they are until
+    /// [`Finish::leave`].
     pub seeds: bool,
 }
 
@@ -40,7 +43,7 @@ impl Finish {
         &self,
         verified: &dyn Fn(u64),
         give_up: &AtomicBool,
-    ) -> Result<Option<PathBuf>, Failure> {
+    ) -> Result<Option<Moved>, Failure> {
         if self.special {
             self.files.flush()?;
             return Ok(None);
@@ -48,14 +51,23 @@ impl Finish {
         if let Some(total) = self.total {
             self.files.set_total(total)?;
         }
-        self.files.verify_in_place()?;
-        // A file that was there before us may be sparse by right.
-        if !self.settings.resume_without_control_file {
-            self.files.verify_dense()?;
+        let watch = Watch {
+            done: verified,
+            stop: give_up,
+        };
+        if let Some(content) = &self.content {
+            content.verify(&self.files, &watch)?;
+        } else {
+            self.files.verify_in_place()?;
+            // A file that was there before us may be sparse by right.
+            if !self.settings.resume_without_control_file {
+                self.files.verify_dense()?;
+            }
         }
-        self.check(verified, give_up)?;
+        self.check(&watch)?;
         origin_note::remove(self.path());
         if self.settings.remote_time
+            && !self.is_torrent()
             && let Some(modified) = self.modified
         {
             self.files.set_modified(modified)?;
@@ -65,7 +77,6 @@ impl Finish {
             return Ok(None);
         }
         if self.seeds {
-            self.keeper.remove()?;
             return Ok(None);
         }
         self.leave()
@@ -75,12 +86,35 @@ impl Finish {
     ///
     /// # Errors
     /// As [`relocate`].
-    pub fn leave(&self) -> Result<Option<PathBuf>, Failure> {
+    pub fn leave(&self) -> Result<Option<Moved>, Failure> {
         if self.special || self.settings.keep_control_file {
             return Ok(None);
         }
+        if let Some(content) = &self.content {
+            content.remove_unselected(&self.files);
+            if !self.keeps_control_file() {
+                self.keeper.forget()?;
+            }
+            return content.relocate(&self.files, &self.settings);
+        }
         self.keeper.forget()?;
-        self.move_to_complete_dir()
+        let moved = self.move_to_complete_dir()?;
+        Ok(moved.map(|path| Moved {
+            layout: self.files.layout().with_paths(vec![path.clone()]),
+            root: path,
+        }))
+    }
+
+    /// Whether the control file stays, which is to be up to date then.
+    pub fn keeps_control_file(&self) -> bool {
+        let content = self.content.as_ref();
+        self.settings.keep_control_file
+            || content.is_some_and(|content| content.keeps_control_file(&self.files))
+    }
+
+    fn is_torrent(&self) -> bool {
+        let content = self.content.as_ref();
+        content.is_some_and(|content| content.content.torrent.is_some())
     }
 
     fn move_to_complete_dir(&self) -> Result<Option<PathBuf>, Failure> {
@@ -93,33 +127,24 @@ impl Finish {
         let Some(to) = name.map(|name| dir.join(name)) else {
             return Ok(None);
         };
-        let taken = match (
-            self.settings.allow_overwrite,
-            self.settings.auto_file_renaming,
-        ) {
-            (true, _) => Taken::Replace,
-            (false, true) => Taken::Rename,
-            (false, false) => Taken::Fail,
-        };
         // Data first: a rename must not reach the disk before the bytes do.
         self.files.sync()?;
-        relocate(from, &to, taken).map(Some)
+        relocate(from, &to, taken(&self.settings)).map(Some)
     }
 
     fn path(&self) -> &Path {
         &self.files.layout().files()[0].path
     }
 
-    fn check(&self, verified: &dyn Fn(u64), give_up: &AtomicBool) -> Result<(), Failure> {
-        let watch = Watch {
-            done: verified,
-            stop: give_up,
-        };
-        match &self.digest {
-            Some(expected) if self.settings.checksum.is_none() => {
-                compare(&self.files, expected, &watch)
-            }
-            _ => check_sum(&self.files, &self.settings, &watch),
+    fn check(&self, watch: &Watch<'_>) -> Result<(), Failure> {
+        if self.settings.checksum.is_some() {
+            return check_sum(&self.files, &self.settings, watch);
+        }
+        let content = self.content.as_ref();
+        let named = content.and_then(|content| content.content.checksum.as_ref());
+        match named.or(self.digest.as_ref()) {
+            Some(expected) => compare(&self.files, expected, watch),
+            None => Ok(()),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! its way when the download completes. Here an older state never replaces a newer one, and
 //! nothing is written any more once the file has been forgotten. Blocking.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -43,6 +43,11 @@ impl ControlKeeper {
             syncing: Arc::default(),
             newest: Mutex::new(0),
         }
+    }
+
+    /// Of the data, beside which the control file is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Take it together with the state that is to be saved.
@@ -106,17 +111,6 @@ impl ControlKeeper {
             return None;
         }
         synced.recv_timeout(SYNC_MAX).ok()
-    }
-
-    /// Removes the control file; states taken until now do not bring it back, later ones do.
-    ///
-    /// # Errors
-    /// As [`progress::remove`].
-    pub fn remove(&self) -> Result<(), Failure> {
-        let mut newest = self.newest.lock();
-        progress::remove(&self.path)?;
-        *newest = (*newest).max(self.turn().0);
-        Ok(())
     }
 
     /// Removes the control file for good.

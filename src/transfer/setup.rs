@@ -76,9 +76,10 @@ fn place_of(
     options: &OptionSet,
 ) -> Result<ContentPlace, Failure> {
     let bt = BtSettings::from(options);
+    let layout = Layout::of_content(content, &settings.dir, &bt)?;
     Ok(ContentPlace {
-        layout: Layout::of_content(content, &settings.dir, &bt)?,
-        root: root_of(content, &settings.dir),
+        root: root_of(content, &layout, &settings.dir),
+        layout,
         content: content.clone(),
         bt,
     })

@@ -22,6 +22,7 @@ use crate::source::{Facts, Report, Shared, Target};
 use crate::storage::Content;
 use crate::storage::digest::Checksum;
 
+use super::content_finish::{ContentEnd, Moved};
 use super::destination::{Destination, Opened, Told};
 use super::finish::Finish;
 use super::handle::{Control, Ended, Phase, TransferReport, TransferSpec, World};
@@ -474,8 +475,8 @@ impl Task {
             let result = job.run(&|bytes| live.set_verified(Some(bytes)), &give_up);
             live.set_verified(None);
             let result = result.map(|moved| {
-                if let Some(path) = moved {
-                    live.detail().path = Some(path);
+                if let Some(moved) = moved {
+                    show_moved(&live, moved);
                 }
             });
             DiskEvent::Done(DiskDone::Completed(result))
@@ -492,6 +493,11 @@ impl Task {
             modified: self.modified,
             total: self.plan.map().total(),
             digest: self.digest.clone(),
+            content: self.content.as_ref().map(|content| ContentEnd {
+                content: content.clone(),
+                root: target.keeper.path().to_owned(),
+                remove_unselected: BtSettings::from(&self.options).remove_unselected,
+            }),
             seeds: self.is_torrent(),
         })
     }
@@ -599,9 +605,12 @@ impl Task {
         let Some(job) = self.last_steps().filter(|job| job.seeds) else {
             return Ended::Complete;
         };
+        if job.keeps_control_file() {
+            self.save_at_the_end().await;
+        }
         let left = tokio::task::spawn_blocking(move || job.leave()).await;
         match left {
-            Ok(Ok(Some(path))) => self.live.detail().path = Some(path),
+            Ok(Ok(Some(moved))) => show_moved(&self.live, moved),
             Ok(Err(failure)) => return Ended::Failed(failure),
             _ => {}
         }
@@ -627,6 +636,13 @@ impl Task {
         }
         self.live.detail().written = Some(written);
     }
+}
+
+/// The files are elsewhere now.
+fn show_moved(live: &Live, moved: Moved) {
+    let mut detail = live.detail();
+    detail.path = Some(moved.root);
+    detail.layout = Some(Arc::new(moved.layout));
 }
 
 async fn next_input(torrent: &mut Option<Box<Torrent>>) -> Input {

@@ -62,9 +62,13 @@ impl Task {
         self.torrent = Some(Box::new(torrent));
     }
 
-    /// Nothing is given of what a hash check found complete (`bt-hash-check-seed=false`).
+    /// Nothing is given of what a hash check found complete (`bt-hash-check-seed=false`,
+    /// `hash-check-only`).
     fn ends_when_whole(&self) -> bool {
         let place = self.destination.content.as_ref();
+        if self.found_whole == Some(Checked::ByHash) && self.settings.hash_check_only {
+            return true;
+        }
         self.found_whole == Some(Checked::ByHash)
             && place.is_some_and(|place| !place.bt.hash_check_seed)
     }

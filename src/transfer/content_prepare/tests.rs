@@ -162,7 +162,7 @@ impl Rig {
 fn all_files_are_made_and_the_control_file_names_the_torrent() {
     let rig = Rig::new();
     let ready = rig.prepare().unwrap();
-    assert!(ready.written.is_empty() && !ready.checked);
+    assert!(ready.written.is_empty() && !ready.found_whole);
     for (path, _) in LENS {
         assert_eq!(
             rig.dir.path().join(path).metadata().unwrap().len(),
@@ -208,7 +208,7 @@ fn what_is_there_is_hashed_where_that_is_asked_for_or_it_is_ours() {
         data[40_000] ^= 1;
         fs::write(&damaged, data).unwrap();
         let ready = rig.prepare().unwrap();
-        assert!(ready.checked);
+        assert!(!ready.found_whole);
         assert_eq!(rig.verified.get(), 370_050);
         assert_eq!(rig.control().unwrap().have.hex(), "bff0");
         assert_eq!(ready.written.total(), 370_050 - PIECE as u64);
@@ -228,7 +228,9 @@ fn only_checking_fails_where_pieces_are_missing() {
     assert!(rig.prepare().is_ok());
     rig.bt.selected.clear();
     rig.write(5);
-    assert_eq!(rig.prepare().unwrap().written.total(), 370_050);
+    let ready = rig.prepare().unwrap();
+    assert!(ready.found_whole);
+    assert_eq!(ready.written.total(), 370_050);
 }
 
 #[test]
@@ -241,7 +243,7 @@ fn unverified_seeding_believes_files_of_the_right_length_alone() {
     fs::write(rig.dir.path().join("top/d"), b"short").unwrap();
     let ready = rig.prepare().unwrap();
     assert_eq!(ready.written.total(), 300_050);
-    assert!(!ready.checked);
+    assert!(!ready.found_whole);
 }
 
 #[test]
@@ -253,7 +255,7 @@ fn the_control_file_is_resumed_from_less_what_is_gone() {
     let ready = rig.prepare().unwrap();
     assert_eq!(ready.uploaded, 99);
     assert_eq!(ready.written.total(), 5 * PIECE as u64);
-    assert!(!ready.checked);
+    assert!(!ready.found_whole);
     assert_eq!(rig.control().unwrap().have.hex(), "f800");
     // A control file alone is of no use.
     drop(ready);
