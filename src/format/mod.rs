@@ -7,6 +7,7 @@ pub mod info_hash;
 pub mod input_file;
 pub mod magnet;
 pub mod metainfo;
+pub mod metalink;
 pub mod netrc;
 pub mod server_stat;
 pub mod uri;

@@ -1,0 +1,121 @@
+//! Pure: Metalink documents of version 4 (RFC 5854) and 3, read as aria2 reads them.
+//!
+//! The document is read once, front to back. Depth, counts and lengths are bounded, and an entity
+//! that XML itself does not define makes the document unreadable, so that nothing can grow.
+
+mod names;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use crate::base::error::{ErrorCode, Failure};
+
+/// A mirror without priority comes after all others (RFC 5854 section 4.2.16.4).
+pub const PRIORITY_LAST: u32 = 999_999;
+
+/// A document.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Metalink {
+    /// In the order of the document.
+    pub files: Vec<MetalinkFile>,
+}
+
+/// One file, and where it can be had.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MetalinkFile {
+    /// Safe below the download directory: relative, `/` between segments, none of them empty,
+    /// `.` or `..`, no control characters.
+    pub name: String,
+    /// Bytes.
+    pub size: Option<u64>,
+    /// Of the whole file.
+    pub hashes: Vec<FileHash>,
+    pub pieces: Vec<Pieces>,
+    /// As they stand in the document, schemes nobody knows included.
+    pub resources: Vec<Resource>,
+    /// Torrents of the file, the best first.
+    pub torrents: Vec<Resource>,
+    /// Empty: for everybody.
+    pub languages: Vec<String>,
+    /// Empty: for every system.
+    pub systems: Vec<String>,
+    pub version: Option<String>,
+    /// More connections than this are not wanted (version 3).
+    pub connections_max: Option<u32>,
+}
+
+/// A digest of a whole file; its kind may be one that nobody knows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FileHash {
+    /// As written, such as `sha-256`; `sha256` in version 3.
+    pub kind: String,
+    pub hex: String,
+}
+
+/// The digests of all pieces.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pieces {
+    /// As in [`FileHash`].
+    pub kind: String,
+    /// Bytes of every piece but the last one; not 0.
+    pub piece_len: u64,
+    /// Bytes of every digest; not 0.
+    pub digest_len: usize,
+    /// One after the other.
+    pub digests: Vec<u8>,
+}
+
+/// A place where a file, or a torrent of it, can be had.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Resource {
+    /// Absolute, unless there was nothing it could be relative to.
+    pub uri: String,
+    /// From 1, the best, to [`PRIORITY_LAST`].
+    pub priority: u32,
+    /// ISO 3166-1 code of two letters.
+    pub location: Option<String>,
+    /// `http`, `https`, `ftp`...: lower case.
+    pub protocol: String,
+}
+
+/// Why a document is refused. [`fmt::Display`] gives aria2's text, which clients see.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MetalinkError {
+    /// It is no well-formed XML, or beyond all bounds.
+    NotXml,
+    /// What it breaks of RFC 5854.
+    Violations(Vec<String>),
+}
+
+impl Metalink {
+    /// Reads a document; relative URIs in it are relative to `base`.
+    ///
+    /// # Errors
+    /// See [`MetalinkError`]. A document without any file of ours is none.
+    pub fn parse(document: &[u8], base: Option<&str>) -> Result<Self, MetalinkError> {
+        let text = reader::decode(document)?;
+        reader::read(&text, base)
+    }
+}
+
+impl fmt::Display for MetalinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotXml => f.write_str("Could not parse Metalink XML document."),
+            Self::Violations(list) => {
+                f.write_str("Specification violation: ")?;
+                list.iter().try_for_each(|text| write!(f, "{text}, "))
+            }
+        }
+    }
+}
+
+impl std::error::Error for MetalinkError {}
+
+impl From<MetalinkError> for Failure {
+    fn from(error: MetalinkError) -> Self {
+        Self::fatal(ErrorCode::MetalinkParse, error.to_string())
+    }
+}
