@@ -74,9 +74,16 @@ impl Core {
         position: Option<usize>,
     ) -> Result<Vec<Gid>, RequestError> {
         let mut gids = Vec::with_capacity(specs.len());
+        let mut awaited = None;
         for (nth, spec) in specs.into_iter().enumerate() {
             let position = position.map(|position| position.saturating_add(nth));
-            gids.push(self.add_one(spec, position)?);
+            let for_next = spec.for_next;
+            let gid = self.add_one(spec, position)?;
+            if let Some(torrent) = awaited.take() {
+                self.registry.lock().let_wait(gid, torrent);
+            }
+            awaited = for_next.then_some(gid);
+            gids.push(gid);
         }
         Ok(gids)
     }

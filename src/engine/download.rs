@@ -43,6 +43,8 @@ pub(super) struct Rare {
     pub followed_by: Vec<Gid>,
     pub following: Option<Gid>,
     pub belongs_to: Option<Gid>,
+    /// The download of its torrent, which has to stop before this one may start.
+    pub awaits: Option<Gid>,
     /// From the session of an earlier process.
     pub kept: Kept,
     /// That process ran since the machine was started.
@@ -249,6 +251,12 @@ impl Download {
     /// The download that brought this one forth.
     pub fn following(&self) -> Option<Gid> {
         self.rare.as_ref()?.following
+    }
+
+    /// Whether it could run now, were there a slot.
+    pub(super) fn may_start(&self) -> bool {
+        let awaits = self.rare.as_ref().and_then(|rare| rare.awaits);
+        self.state.may_start() && awaits.is_none()
     }
 
     /// The download this one is a part of.

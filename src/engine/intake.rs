@@ -1,5 +1,6 @@
 //! Pure: from a request to what the registry takes.
 
+pub(super) mod metalink;
 pub(super) mod torrent;
 
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct DownloadSpec {
     pub brief: Option<Box<Brief>>,
     pub options: OptionSet,
     pub paused: bool,
+    /// It fetches the torrent of the download after it, which waits for that.
+    pub for_next: bool,
 }
 
 /// Checks a request; `base` are the options of the process.
@@ -41,9 +44,7 @@ pub fn accept(
             let given = Given::read(&options, base)?;
             Ok(vec![torrent::of_upload(&upload, given)?])
         }
-        Source::Metalink(_) => Err(RequestError::BadFile(
-            "Metalink downloads are not supported by this version.".to_owned(),
-        )),
+        Source::Metalink(upload) => metalink::of_upload(&upload, Given::read(&options, base)?),
     }
 }
 
@@ -143,6 +144,7 @@ impl<'a> Given<'a> {
             brief,
             options: self.options,
             paused: self.paused,
+            for_next: false,
         })
     }
 }

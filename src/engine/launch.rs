@@ -19,6 +19,8 @@ pub struct Launch {
     pub uris: Vec<Arc<str>>,
     pub web_seeds: Vec<WebSeed>,
     pub options: OptionSet,
+    /// It is the torrent of another download.
+    pub is_torrent_file: bool,
     /// Figures of the earlier run, if there was one.
     pub live: Arc<Live>,
     pub limit: LimitBranch,
@@ -50,6 +52,7 @@ impl Launcher for DataRuntime {
             uris,
             web_seeds,
             options,
+            is_torrent_file,
             live,
             limit,
             reports,
@@ -61,6 +64,7 @@ impl Launcher for DataRuntime {
             uris,
             web_seeds,
             options,
+            is_torrent_file,
             live,
             limit,
             world,

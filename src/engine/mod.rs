@@ -74,7 +74,7 @@ use crate::limit::{LimitBranch, LimitTree};
 use crate::option::settings::EngineSettings;
 use crate::option::{OptionSet, keys};
 use crate::store::Store;
-use crate::transfer::{Control, Ended, Job, Phase, TransferReport};
+use crate::transfer::{Control, Document, Ended, Job, Phase, TransferReport};
 
 const TICK: Duration = Duration::from_secs(1);
 /// How often the store hears of the progress of active downloads: for a look at the list after a
@@ -125,6 +125,8 @@ struct Run {
     waiters: Vec<handle::Reply<()>>,
     /// What the transfer of a magnet link has brought.
     metadata: Option<Arc<Metainfo>>,
+    /// The torrent or Metalink that was fetched.
+    document: Option<Box<Document>>,
 }
 
 impl Core {
@@ -169,11 +171,21 @@ impl Core {
         let input = match report {
             TransferReport::Phase(phase) => StateInput::Phase(phase),
             TransferReport::Metadata(metainfo) => return self.on_metadata(gid, metainfo),
+            TransferReport::Document(document) => {
+                if let Some(run) = self.running.get_mut(&gid) {
+                    run.document = Some(document);
+                }
+                return;
+            }
             TransferReport::Ended(ended) => {
-                let run = self.running.remove(&gid);
+                let mut run = self.running.remove(&gid);
+                let document = run.as_mut().and_then(|run| run.document.take());
                 let metadata = run.and_then(|run| self.bury(gid, run));
                 if let Some(metainfo) = metadata.filter(|_| ended == Ended::Complete) {
                     self.follow_magnet(gid, metainfo);
+                }
+                if let Some(document) = document.filter(|_| ended == Ended::Complete) {
+                    self.follow_document(gid, *document);
                 }
                 if let Some((kind, subject)) = self.interruption(gid, &ended) {
                     self.tell(gid, kind, subject);
@@ -395,6 +407,7 @@ impl Core {
                 uris: download.uris.to_vec(),
                 web_seeds: brief.map_or_else(Vec::new, |brief| brief.web_seeds.clone()),
                 options: download.options.clone(),
+                is_torrent_file: download.belongs_to().is_some(),
                 live: download.begin_live(),
                 limit: self.limits.branch(down, up),
                 reports: self.report_out.clone(),
@@ -414,6 +427,7 @@ impl Core {
                 farewell: None,
                 waiters: Vec::new(),
                 metadata: None,
+                document: None,
             },
         );
         true

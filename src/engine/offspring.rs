@@ -1,16 +1,17 @@
-//! Downloads that other downloads lead to: the torrent of a magnet link.
+//! Downloads that other downloads lead to: the torrent of a magnet link, the files of a torrent or
+//! Metalink that was fetched by its URI.
 
 use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::brief::Line;
-use super::intake::{DownloadSpec, torrent};
+use super::brief::{Line, Payload, PayloadKind};
+use super::intake::{DownloadSpec, metalink, torrent};
 use super::{Core, reception};
 use crate::base::gid::Gid;
 use crate::format::metainfo::Metainfo;
 use crate::option::keys::{BT_METADATA_ONLY, BT_SAVE_METADATA, PAUSE_METADATA};
-use crate::transfer::Job;
+use crate::transfer::{Document, Job};
 
 impl Core {
     /// The metadata of a magnet link has come; the transfer that fetched it ends next.
@@ -51,6 +52,65 @@ impl Core {
             torrent::of_metadata(metainfo, magnet, line, options.clone(), paused)
         };
         self.bring_forth(parent, vec![spec]);
+    }
+
+    /// A torrent or Metalink has been fetched: its files are next in the queue, or, if it was
+    /// fetched for another download, that one gets its peers.
+    pub(super) fn follow_document(&mut self, parent: Gid, document: Document) {
+        let (whole, uri, options) = {
+            let registry = self.registry.lock();
+            let Some(download) = registry.get(parent) else {
+                return;
+            };
+            let uri = download.uris().first().cloned();
+            (download.belongs_to(), uri, download.options().clone())
+        };
+        if let Some(whole) = whole {
+            return match document {
+                Document::Torrent(metainfo, _) => self.add_peers(whole, metainfo),
+                Document::Metalink(..) => {}
+            };
+        }
+        let line = uri.map(|text| Line {
+            text,
+            gid: Some(parent),
+        });
+        let paused = options.get(PAUSE_METADATA);
+        let specs = match document {
+            Document::Torrent(metainfo, bytes) => {
+                vec![torrent::of_fetched(metainfo, bytes, line, options, paused)]
+            }
+            Document::Metalink(read, bytes) => {
+                let payload = Payload {
+                    kind: PayloadKind::Metalink,
+                    bytes,
+                    entry: 0,
+                };
+                metalink::of_document(&read, &options, paused, line, payload)
+            }
+        };
+        self.bring_forth(parent, specs);
+    }
+
+    /// The torrent of a file of a Metalink has come, before that file is begun.
+    fn add_peers(&mut self, gid: Gid, metainfo: Arc<Metainfo>) {
+        let mut registry = self.registry.lock();
+        let joined = registry.edit(gid, |download| {
+            let Some(brief) = download.brief.as_mut() else {
+                return false;
+            };
+            let joined = brief
+                .content()
+                .and_then(|content| content.with_torrent(metainfo));
+            let is_same = joined.is_some();
+            if let Some(content) = joined {
+                brief.job = Job::Known(Arc::new(content));
+            }
+            is_same
+        });
+        if joined == Some(false) {
+            warn!(%gid, "the torrent for GID#{gid} is about another file and is not used");
+        }
     }
 
     /// Puts downloads at the front of the queue that this one has led to.

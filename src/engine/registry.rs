@@ -218,7 +218,7 @@ impl Registry {
         }
         let ready = self
             .waiting()
-            .filter(|download| download.state.may_start())
+            .filter(|download| download.may_start())
             .count();
         if ready != self.queue.ready_len() {
             return Err(format!(
@@ -281,7 +281,7 @@ impl Registry {
             return;
         }
         let last = self.waiting().next_back().map(|last| last.order);
-        let (order, ready) = (download.order, download.state.may_start());
+        let (order, ready) = (download.order, download.may_start());
         let slot = self.keep(download);
         if last.is_none_or(|last| last < order) {
             // The store has this very number: no need to tell it again.
@@ -295,9 +295,11 @@ impl Registry {
     pub(super) fn step(&mut self, gid: Gid, input: &StateInput) -> Result<Stepped, Refused> {
         let slot = *self.by_gid.get(&gid).ok_or(Refused)?;
         let download = self.slots[slot as usize].as_mut().ok_or(Refused)?;
+        let whole = download.belongs_to();
         let Step { state, event, stop } = download.state.step(input)?;
         let Some(state) = state else {
             self.drop_slot(slot);
+            whole.inspect(|whole| self.end_wait(*whole));
             return Ok(Stepped { event: None, stop });
         };
         if let DownloadState::Stopped(Outcome::Failed(failure)) = &state {
@@ -308,8 +310,8 @@ impl Registry {
         }
         let changed = place_differs(&download.state, &state);
         let (before, after) = (download.state.list(), state.list());
-        let ready = state.may_start();
         download.state = state;
+        let ready = download.may_start();
         if matches!(download.state, DownloadState::Stopped(_)) {
             download.forget_ranges();
         }
@@ -323,8 +325,36 @@ impl Registry {
         if changed {
             self.touch(slot);
         }
+        if after == ListKind::Stopped {
+            whole.inspect(|whole| self.end_wait(*whole));
+        }
         self.trim_stopped();
         Ok(Stepped { event, stop })
+    }
+
+    /// Has a download wait until another one, which belongs to it, has stopped.
+    pub(super) fn let_wait(&mut self, gid: Gid, part: Gid) {
+        self.edit(part, |download| {
+            download.rare.get_or_insert_default().belongs_to = Some(gid);
+        });
+        self.set_awaited(gid, Some(part));
+    }
+
+    /// What it waited for has come, or never will.
+    fn end_wait(&mut self, gid: Gid) {
+        self.set_awaited(gid, None);
+    }
+
+    fn set_awaited(&mut self, gid: Gid, part: Option<Gid>) {
+        let changed = self.edit(gid, |download| {
+            download.rare.get_or_insert_default().awaits = part;
+            (download.may_start(), download.state.list())
+        });
+        if let Some((ready, ListKind::Queue)) = changed
+            && let Some(slot) = self.by_gid.get(&gid)
+        {
+            self.queue.set_ready(*slot, ready);
+        }
     }
 
     /// Notes why a download that was just paused goes on by itself.
@@ -513,9 +543,7 @@ impl Registry {
 
     fn enqueue(&mut self, slot: u32, index: usize) {
         let index = index.min(self.queue.len());
-        let ready = self
-            .slot(slot)
-            .is_some_and(|download| download.state.may_start());
+        let ready = self.slot(slot).is_some_and(Download::may_start);
         self.queue.insert(index, slot, ready);
         let order_at = |index: usize| Some(self.slot(self.queue.get(index)?)?.order);
         let before = index.checked_sub(1).and_then(order_at);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::digest::{Checksum, DigestKind};
 use crate::base::units::PieceIdx;
 use crate::format::metainfo::Metainfo;
+use crate::format::metalink::{self, MetalinkFile};
 
 /// The files of a download and what proves them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,6 +57,20 @@ impl PieceHashes {
     pub fn count(&self) -> usize {
         self.digests.len() / self.kind.digest_len()
     }
+
+    /// Those of a Metalink; `None` if their kind is not known or they are not one for each piece.
+    fn of_metalink(pieces: &metalink::Pieces, total: Option<u64>) -> Option<Self> {
+        let kind = DigestKind::from_name(&pieces.kind)?;
+        let count = pieces.digests.len() / pieces.digest_len.max(1);
+        let expected = total.map(|total| total.div_ceil(pieces.piece_len));
+        let fits = pieces.digest_len == kind.digest_len()
+            && expected.is_none_or(|expected| expected == count as u64);
+        fits.then(|| Self {
+            kind,
+            piece_len: pieces.piece_len,
+            digests: pieces.digests.as_slice().into(),
+        })
+    }
 }
 
 impl Content {
@@ -80,5 +95,59 @@ impl Content {
             checksum: None,
             torrent: Some(metainfo),
         }
+    }
+
+    /// The content of one file of a Metalink; of several digests the strongest counts, as in
+    /// aria2.
+    pub fn of_metalink(file: &MetalinkFile) -> Self {
+        let checksum = |hash: &metalink::FileHash| {
+            let kind = DigestKind::from_name(&hash.kind)?;
+            Checksum::from_hex(kind, &hash.hex).ok()
+        };
+        let pieces = |pieces| PieceHashes::of_metalink(pieces, file.size);
+        Self {
+            name: file.name.clone(),
+            multi: false,
+            files: vec![ContentFile {
+                path: file.name.clone(),
+                len: file.size.unwrap_or(0),
+                padding: false,
+            }],
+            total: file.size,
+            pieces: file
+                .pieces
+                .iter()
+                .filter_map(pieces)
+                .max_by_key(|it| it.kind),
+            checksum: file
+                .hashes
+                .iter()
+                .filter_map(checksum)
+                .max_by_key(|it| it.kind),
+            torrent: None,
+        }
+    }
+
+    /// This file, with the peers and piece hashes of a torrent that has the same file alone;
+    /// `None` if that torrent is about something else.
+    pub fn with_torrent(&self, metainfo: Arc<Metainfo>) -> Option<Self> {
+        let info = &metainfo.info;
+        let [only] = info.files.as_slice() else {
+            return None;
+        };
+        let name = |path: &str| path.rsplit('/').next().map(str::to_owned);
+        let same_len = self.total.is_none_or(|total| total == only.len);
+        let same_name = name(&only.path) == name(&self.name);
+        if info.multi || !same_len || !(same_name || self.total.is_some()) {
+            return None;
+        }
+        let mut files = self.files.clone();
+        files.first_mut()?.len = only.len;
+        Some(Self {
+            files,
+            checksum: self.checksum.clone(),
+            name: self.name.clone(),
+            ..Self::of_torrent(metainfo)
+        })
     }
 }

@@ -15,6 +15,7 @@ use crate::net::Net;
 use crate::option::OptionSet;
 
 use super::claims::PathClaims;
+use super::document::Document;
 use super::job::{Job, WebSeed};
 use super::live::Live;
 use super::metadata_task::MetadataTask;
@@ -39,6 +40,8 @@ pub struct TransferSpec {
     /// Mirrors of the files of a download of several.
     pub web_seeds: Vec<WebSeed>,
     pub options: OptionSet,
+    /// It is fetched for the sake of another download, as a torrent whatever its name.
+    pub is_torrent_file: bool,
     pub live: Arc<Live>,
     pub limit: LimitBranch,
     pub world: Arc<World>,
@@ -70,6 +73,8 @@ pub enum TransferReport {
     Phase(Phase),
     /// The metadata a magnet link names has come; `Ended` follows.
     Metadata(Arc<Metainfo>),
+    /// What was fetched is a torrent or Metalink that is to be followed; `Ended` follows.
+    Document(Box<Document>),
     Ended(Ended),
 }
 

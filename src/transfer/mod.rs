@@ -6,6 +6,7 @@ mod content_finish;
 mod content_prepare;
 pub mod crowd;
 mod destination;
+mod document;
 mod finish;
 mod handle;
 mod hash_check;
@@ -30,6 +31,7 @@ mod task_swarm;
 mod torrent;
 pub mod uri_pool;
 
+pub use document::Document;
 pub use handle::{
     Control, Ended, Phase, TransferHandle, TransferReport, TransferSpec, World, spawn,
 };

@@ -34,6 +34,7 @@ fn download(dir: &Path, origin: &Origin, sent: u64, then: impl FnOnce(&Path) -> 
             gid: Gid::new(7).unwrap(),
             uris: vec![origin.url("a.bin").into()],
             options: options(dir),
+            is_torrent_file: false,
             live: Live::new(),
             limit: LimitTree::new(Rate::UNLIMITED, Rate::UNLIMITED)
                 .branch(Rate::UNLIMITED, Rate::UNLIMITED),

@@ -61,6 +61,33 @@ pub(in crate::engine) fn of_metadata(
         brief: Some(brief),
         options,
         paused,
+        for_next: false,
+    }
+}
+
+/// The download of a torrent that was fetched by its URI; it takes over the options.
+pub(in crate::engine) fn of_fetched(
+    metainfo: Arc<Metainfo>,
+    bytes: Bytes,
+    line: Option<Line>,
+    mut options: OptionSet,
+    paused: bool,
+) -> DownloadSpec {
+    // The name was that of the torrent file.
+    options.unset(OUT.id);
+    let payload = Payload {
+        kind: PayloadKind::Torrent,
+        bytes,
+        entry: 0,
+    };
+    let (uris, brief) = of_metainfo(metainfo, &[], line, payload);
+    DownloadSpec {
+        gid: None,
+        uris,
+        brief: Some(brief),
+        options,
+        paused,
+        for_next: false,
     }
 }
 

@@ -102,19 +102,20 @@ impl Method for AddMetalink {
 
 impl Change for AddMetalink {
     async fn call(self, backend: &Backend) -> Result<Reply, RpcError> {
-        self.place.resolve(backend).await?;
-        add_metalink(&self.document.into_bytes())
+        let upload = engine::Upload {
+            file: self.document.into_bytes().into(),
+            uris: Vec::new(),
+            path: None,
+            keep_copy: true,
+        };
+        let (options, position) = self.place.resolve(backend).await?;
+        let request = AddRequest {
+            source: Source::Metalink(upload),
+            options,
+        };
+        let gids = backend.engine.add(request, position).await?;
+        Ok(Reply::Gids(gids))
     }
-}
-
-/// The engine has no Metalink: a document is refused with a plain sentence, anything else as
-/// aria2 refuses it.
-fn add_metalink(document: &[u8]) -> Result<Reply, RpcError> {
-    let is_metalink = document.windows(9).any(|window| window == b"<metalink");
-    Err(RpcError::refused(match is_metalink {
-        true => "Metalink downloads are not supported by this version.",
-        false => "Could not parse Metalink XML document.",
-    }))
 }
 
 /// The last two parameters of every method that adds.
