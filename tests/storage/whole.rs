@@ -59,7 +59,9 @@ fn download(dir: &Path, origin: &Origin, sent: u64, then: impl FnOnce(&Path) -> 
     loop {
         match inbox.blocking_recv().unwrap().1 {
             TransferReport::Ended(ended) => return ended,
-            TransferReport::Phase(_) | TransferReport::Metadata(_) => {}
+            TransferReport::Phase(_)
+            | TransferReport::Metadata(_)
+            | TransferReport::Document(_) => {}
         }
     }
 }
