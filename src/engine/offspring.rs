@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::brief::{Line, Payload, PayloadKind};
+use super::brief::Line;
 use super::intake::{DownloadSpec, metalink, torrent};
 use super::{Core, reception};
 use crate::base::gid::Gid;
@@ -68,7 +68,7 @@ impl Core {
         if let Some(whole) = whole {
             return match document {
                 Document::Torrent(metainfo, _) => self.add_peers(whole, metainfo),
-                Document::Metalink(..) => {}
+                Document::Metalink(_) => {}
             };
         }
         let line = uri.map(|text| Line {
@@ -80,14 +80,7 @@ impl Core {
             Document::Torrent(metainfo, bytes) => {
                 vec![torrent::of_fetched(metainfo, bytes, line, options, paused)]
             }
-            Document::Metalink(read, bytes) => {
-                let payload = Payload {
-                    kind: PayloadKind::Metalink,
-                    bytes,
-                    entry: 0,
-                };
-                metalink::of_document(&read, &options, paused, line, payload)
-            }
+            Document::Metalink(read) => metalink::of_document(&read, &options, paused, line),
         };
         self.bring_forth(parent, specs);
     }

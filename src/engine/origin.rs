@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::brief::{Brief, Line, PayloadKind};
 use super::download::Download;
-use super::intake::torrent;
+use super::intake::{metalink, torrent};
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::gid::Gid;
 use crate::format::magnet::Magnet;
@@ -109,10 +109,10 @@ pub(super) fn restore(
             brief
         }
         OriginKind::Metalink => {
-            return Err(Failure::fatal(
-                ErrorCode::MetalinkParse,
-                "Metalinks of an earlier session cannot be used",
-            ));
+            let copy = payload.lock().take();
+            let lost = || Failure::fatal(ErrorCode::FileIo, "its Metalink is lost");
+            let brief = metalink::of_kept(copy.ok_or_else(lost)?, origin.entry)?;
+            Box::new(Brief { line, ..brief })
         }
     };
     if let Some(seeds) = origin.seeds {

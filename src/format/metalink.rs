@@ -7,6 +7,7 @@ mod names;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::fmt;
 
@@ -97,6 +98,13 @@ impl Metalink {
     pub fn parse(document: &[u8], base: Option<&str>) -> Result<Self, MetalinkError> {
         let text = reader::decode(document)?;
         reader::read(&text, base)
+    }
+}
+
+impl MetalinkFile {
+    /// A document that says the same of the file's content: name, size and hashes.
+    pub fn to_document(&self) -> String {
+        writer::write(self)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Where a download is written: its name, what to do with a file that is there already, what an
 //! earlier run left. Blocking; called off the async threads.
 
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::failpoint;
@@ -21,6 +22,7 @@ use crate::storage::{origin_note, progress};
 
 use super::claims::PathClaims;
 use super::content_destination::ContentPlace;
+use super::document::{self, FollowSettings};
 use super::finish;
 use super::handle::Phase;
 use super::live::Restored;
@@ -40,6 +42,11 @@ pub struct Destination {
     pub restored: Option<Restored>,
     /// The files, where they are known.
     pub content: Option<ContentPlace>,
+    /// The pieces have hashes, so that their length is given.
+    pub hashed: bool,
+    pub follow: FollowSettings,
+    /// Keeps a file alive that is in memory alone.
+    pub memory: OnceLock<OwnedFd>,
 }
 
 /// Who is told how far a file is.
@@ -204,6 +211,10 @@ impl Destination {
         (told.phase)(Phase::Allocating);
         let wanted = self.wanted_path(facts);
         let total = facts.identity.len;
+        let content_type = facts.content_type.as_deref();
+        if self.follow.in_memory(&wanted, content_type, total) {
+            return self.open_memory(wanted, total);
+        }
         let chosen = self.choose(&wanted, total, discard, claims)?;
         let piece_len = chosen.piece_len;
         if total.is_some_and(|total| piece_count(total, piece_len) == u32::MAX) {
@@ -246,6 +257,30 @@ impl Destination {
                 written,
             },
             special: chosen.special,
+            uploaded: 0,
+            checked: false,
+        })
+    }
+
+    /// A document that is followed and not kept (`follow-torrent=mem`): its path is only shown.
+    fn open_memory(&self, path: PathBuf, total: Option<u64>) -> Result<Opened, Failure> {
+        let made = document::memory_file().map_err(|error| {
+            let text = format!("no memory for {}: {error}", path.display());
+            Failure::fatal(ErrorCode::CreateFailed, text)
+        })?;
+        let handle = PathBuf::from(format!("/proc/self/fd/{}", made.as_raw_fd()));
+        let files = Files::open(Layout::single(handle, None), &self.disk, OpenMode::Existing)?;
+        // A transfer prepares once more when it starts over; the first file is as good.
+        let _ = self.memory.set(made);
+        Ok(Opened {
+            files: Arc::new(files),
+            path,
+            prepared: Prepared {
+                total,
+                piece_len: self.settings.piece_len,
+                written: RangeSet::new(),
+            },
+            special: true,
             uploaded: 0,
             checked: false,
         })
@@ -388,7 +423,10 @@ impl Destination {
             );
             return Err(Failure::fatal(ErrorCode::Unknown, text));
         }
-        let piece_len = u64::from(control.piece_len);
+        let piece_len = match self.hashed {
+            true => self.settings.piece_len,
+            false => u64::from(control.piece_len),
+        };
         if piece_len != self.settings.piece_len && !self.settings.allow_piece_length_change {
             tracing::debug!(gid = %self.gid, piece_len, "the control file's piece length is kept");
         }

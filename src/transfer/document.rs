@@ -1,6 +1,7 @@
 //! Torrents and Metalinks that a download brings, and which are downloads themselves
 //! (`follow-torrent`, `follow-metalink`).
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,11 +25,11 @@ const TORRENT_TYPES: [&str; 1] = ["application/x-bittorrent"];
 /// Of version 4 and of version 3.
 const METALINK_TYPES: [&str; 2] = ["application/metalink4+xml", "application/metalink+xml"];
 
-/// A document that was fetched, with its bytes.
+/// A document that was fetched; a torrent with its bytes.
 #[derive(Clone, Debug)]
 pub enum Document {
     Torrent(Arc<Metainfo>, Bytes),
-    Metalink(Metalink, Bytes),
+    Metalink(Metalink),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,6 +100,19 @@ fn kind_of_type(content_type: &str) -> Option<Kind> {
     }
 }
 
+/// A file without a name, gone when it is closed; it cannot grow beyond what a document may have.
+///
+/// # Errors
+/// As memfd_create(2).
+pub fn memory_file() -> std::io::Result<OwnedFd> {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = memfd_create("document", flags)?;
+    ftruncate(&file, LEN_MAX)?;
+    fcntl_add_seals(&file, SealFlags::GROW)?;
+    Ok(file)
+}
+
 /// A finished file that may be a document.
 pub struct Finished {
     pub gid: Gid,
@@ -146,7 +160,7 @@ impl Finished {
                     .map_err(|failure| refuse(&failure))
             }
             Kind::Metalink => Metalink::parse(&bytes, Some(&self.uri))
-                .map(|metalink| Document::Metalink(metalink, bytes))
+                .map(Document::Metalink)
                 .map_err(|error| refuse(&error)),
         };
         document.ok()

@@ -1,6 +1,6 @@
 //! What a transfer begins with: its options as typed views, its plan, its destination.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::base::error::{ErrorCode, Failure};
@@ -14,6 +14,7 @@ use crate::storage::{Content, Layout, root_of};
 
 use super::content_destination::ContentPlace;
 use super::destination::Destination;
+use super::document::FollowSettings;
 use super::handle::TransferSpec;
 use super::job::Job;
 use super::plan::{Known, Plan, PlanSettings};
@@ -24,6 +25,8 @@ use super::uri_pool::Mirror;
 pub struct Setup {
     pub settings: Arc<TransferSettings>,
     pub destination: Arc<Destination>,
+    /// What is known of the files.
+    pub content: Option<Arc<Content>>,
     pub plan: Plan,
 }
 
@@ -31,10 +34,23 @@ impl Setup {
     /// # Errors
     /// As [`Layout::of_content`]; 1 for a torrent in a dry run, which aria2 refuses too.
     pub fn new(spec: &TransferSpec) -> Result<Self, Failure> {
-        let settings = Arc::new(TransferSettings::from(&spec.options));
-        let content = match &spec.job {
-            Job::Known(content) => Some(place_of(content, &settings, &spec.options)?),
+        let mut settings = TransferSettings::from(&spec.options);
+        let known = match &spec.job {
+            Job::Known(content) => Some(content.clone()),
             Job::Uris | Job::Magnet(_) => None,
+        };
+        let unsized_file = known.as_ref().filter(|content| content.total.is_none());
+        if let Some(content) = unsized_file {
+            // The file of a Metalink that does not say its length is like any other, with a name.
+            settings.out = Some(content.name.clone());
+            if let Some(pieces) = &content.pieces {
+                settings.piece_len = pieces.piece_len;
+            }
+        }
+        let settings = Arc::new(settings);
+        let content = match known.as_ref().filter(|content| content.total.is_some()) {
+            Some(content) => Some(place_of(content, &settings, &spec.options)?),
+            None => None,
         };
         if settings.dry_run
             && content
@@ -52,7 +68,8 @@ impl Setup {
             let prior = path.map(|path| (path, detail.written.take().unwrap_or_default()));
             (prior, detail.restored.take())
         };
-        let plan = plan_of(spec, &settings, content.as_ref());
+        let hashed = known.as_ref().is_some_and(|known| known.pieces.is_some());
+        let plan = plan_of(spec, &settings, content.as_ref(), hashed);
         let destination = Destination {
             gid: spec.gid,
             settings: settings.clone(),
@@ -61,10 +78,14 @@ impl Setup {
             prior,
             restored,
             content,
+            hashed,
+            follow: FollowSettings::new(&spec.options, &spec.job, spec.is_torrent_file),
+            memory: OnceLock::new(),
         };
         Ok(Self {
             settings,
             destination: Arc::new(destination),
+            content: known,
             plan,
         })
     }
@@ -85,13 +106,18 @@ fn place_of(
     })
 }
 
-fn plan_of(spec: &TransferSpec, settings: &TransferSettings, place: Option<&ContentPlace>) -> Plan {
+fn plan_of(
+    spec: &TransferSpec,
+    settings: &TransferSettings,
+    place: Option<&ContentPlace>,
+    hashed: bool,
+) -> Plan {
     let (now, rng) = (Instant::now(), Rng::from_entropy());
     let mut plan_settings = plan_settings(settings, &spec.options);
+    plan_settings.hashed = hashed;
     let Some(place) = place else {
         return Plan::new(now, &spec.uris, plan_settings, rng);
     };
-    plan_settings.hashed = place.content.pieces.is_some();
     plan_settings.swarm = place.content.torrent.is_some();
     let Some(total) = place.content.total else {
         return Plan::new(now, &spec.uris, plan_settings, rng);

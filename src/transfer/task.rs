@@ -24,6 +24,7 @@ use crate::storage::digest::Checksum;
 
 use super::content_finish::{ContentEnd, Moved};
 use super::destination::{Destination, Opened, Told};
+use super::document::{Finished, FollowSettings};
 use super::finish::Finish;
 use super::handle::{Control, Ended, Phase, TransferReport, TransferSpec, World};
 use super::hashing::PieceHashing;
@@ -66,6 +67,9 @@ pub(super) struct Task {
     seeding: bool,
     /// `Last-Modified` of what is being fetched.
     modified: Option<i64>,
+    /// `Content-Type` and URI, after redirects, of what is being fetched.
+    origin: (Option<String>, String),
+    follow: FollowSettings,
     /// The digest of the whole: the server's, or the Metalink's.
     digest: Option<Checksum>,
     /// Tells a long disk job that nobody waits for it any more.
@@ -98,6 +102,7 @@ impl Task {
         let Setup {
             settings,
             destination,
+            content,
             plan,
         } = Setup::new(&spec)?;
         let http = HttpShared {
@@ -106,8 +111,7 @@ impl Task {
             net: spec.world.net.clone(),
             modified_since: destination.local_time(),
         };
-        let content = destination.content.as_ref();
-        let content = content.map(|place| place.content.clone());
+        let follow = FollowSettings::new(&spec.options, &spec.job, spec.is_torrent_file);
         Ok(Self {
             gid: spec.gid,
             world: spec.world,
@@ -123,6 +127,8 @@ impl Task {
             settings,
             destination,
             digest: content.as_ref().and_then(|known| known.checksum.clone()),
+            origin: Default::default(),
+            follow,
             hashing: PieceHashing::default(),
             content,
             plan,
@@ -265,7 +271,8 @@ impl Task {
         {
             let mut detail = self.live.detail();
             detail.path = Some(path.clone());
-            detail.layout = Some(Arc::new(files.layout().clone()));
+            // Where the bytes of a file without a name are is nobody's business.
+            detail.layout = (!special).then(|| Arc::new(files.layout().clone()));
         }
         self.uploaded_before = uploaded.max(self.live.uploaded());
         self.found_whole = checked.then_some(Checked::ByHash);
@@ -299,6 +306,9 @@ impl Task {
         self.mirrors.moved(source, &facts.final_uri);
         if self.modified.is_none() {
             self.modified = facts.modified;
+        }
+        if self.origin.1.is_empty() {
+            self.origin = (facts.content_type.clone(), facts.final_uri.clone());
         }
         if self.digest.is_none() {
             self.digest.clone_from(&facts.digest);
@@ -588,7 +598,10 @@ impl Task {
         }
         self.torrent = torrent;
         match outcome {
-            Outcome::Complete => self.leave().await,
+            Outcome::Complete => {
+                self.hand_over_document().await;
+                self.leave().await
+            }
             Outcome::Stopped => {
                 self.save_at_the_end().await;
                 Ended::Stopped
@@ -615,6 +628,31 @@ impl Task {
             _ => {}
         }
         Ended::Complete
+    }
+
+    /// Tells the engine of a torrent or Metalink that is to be followed.
+    async fn hand_over_document(&self) {
+        let path = self.live.detail().path.clone();
+        let (Some(target), Some(path)) = (&self.target, path) else {
+            return;
+        };
+        let finished = Finished {
+            gid: self.gid,
+            follow: self.follow,
+            path,
+            content_type: self.origin.0.clone(),
+            uri: self.origin.1.clone(),
+            files: target.files.clone(),
+            len: self.plan.map().written().total(),
+        };
+        if !finished.is_document() {
+            return;
+        }
+        let read = tokio::task::spawn_blocking(move || finished.read()).await;
+        if let Ok(Some(document)) = read {
+            let report = TransferReport::Document(Box::new(document));
+            let _ = self.to_engine.send((self.gid, report));
+        }
     }
 
     async fn save_at_the_end(&mut self) {

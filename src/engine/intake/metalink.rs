@@ -3,7 +3,10 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::{DownloadSpec, Given, usable_uri};
+use crate::base::error::{ErrorCode, Failure};
 use crate::engine::brief::{Brief, Line, Payload, PayloadKind};
 use crate::engine::request::{RequestError, Upload};
 use crate::format::metalink::{Metalink, MetalinkFile, Resource};
@@ -32,19 +35,8 @@ pub(in crate::engine) fn of_upload(
         text: Arc::from(path),
         gid: None,
     });
-    let payload = Payload {
-        kind: PayloadKind::Metalink,
-        bytes: upload.file.clone(),
-        entry: 0,
-    };
     // A GID for what may become several downloads is not heeded, as in aria2.
-    Ok(of_document(
-        &metalink,
-        &given.options,
-        given.paused,
-        line,
-        payload,
-    ))
+    Ok(of_document(&metalink, &given.options, given.paused, line))
 }
 
 /// The downloads of a document that has been read; they take over `options`.
@@ -53,7 +45,6 @@ pub(in crate::engine) fn of_document(
     options: &OptionSet,
     paused: bool,
     line: Option<Line>,
-    payload: Payload,
 ) -> Vec<DownloadSpec> {
     let taste = Taste::of(options);
     let mut base = options.clone();
@@ -61,16 +52,18 @@ pub(in crate::engine) fn of_document(
         base.unset(id);
     }
     let mut specs = Vec::new();
-    for (entry, file) in taste.choose(metalink) {
+    for file in taste.choose(metalink) {
         let torrent = file.torrents.iter().find_map(|it| usable_uri(&it.uri));
         specs.extend(torrent.map(|uri| torrent_spec(uri, &base, paused)));
         let brief = Brief {
             job: Job::Known(Arc::new(Content::of_metalink(file))),
             line: line.clone(),
-            payload: Some(Payload {
-                entry,
-                ..payload.clone()
-            }),
+            // Not the document at hand, which would be kept as often as it has files.
+            payload: Some(Payload::new(
+                PayloadKind::Metalink,
+                file.to_document().into(),
+                0,
+            )),
             ..Brief::default()
         };
         specs.push(DownloadSpec {
@@ -85,19 +78,17 @@ pub(in crate::engine) fn of_document(
     specs
 }
 
-/// What the payload of an earlier process says of one file of it.
+/// What the payload of an earlier process says of one file.
 ///
 /// # Errors
 /// It does not say anything we understand.
-pub(in crate::engine) fn of_payload(payload: Payload) -> Result<Brief, RequestError> {
-    let metalink = Metalink::parse(&payload.bytes, None)
-        .map_err(|error| RequestError::BadFile(error.to_string()))?;
-    let file = metalink.files.get(payload.entry);
-    let file =
-        file.ok_or_else(|| RequestError::BadFile("The Metalink has no such file.".into()))?;
+pub(in crate::engine) fn of_kept(document: Bytes, entry: usize) -> Result<Brief, Failure> {
+    let metalink = Metalink::parse(&document, None)?;
+    let lost = || Failure::fatal(ErrorCode::MetalinkParse, "its Metalink has no such file");
+    let file = metalink.files.get(entry).ok_or_else(lost)?;
     Ok(Brief {
         job: Job::Known(Arc::new(Content::of_metalink(file))),
-        payload: Some(payload),
+        payload: Some(Payload::new(PayloadKind::Metalink, document, entry)),
         ..Brief::default()
     })
 }
@@ -157,10 +148,9 @@ impl Taste {
         }
     }
 
-    /// The files wanted, with their numbers in the document.
-    fn choose<'a>(&self, metalink: &'a Metalink) -> Vec<(usize, &'a MetalinkFile)> {
-        let fits = |(_, file): &(usize, &MetalinkFile)| self.fits(file);
-        let files = metalink.files.iter().enumerate().filter(fits);
+    /// The files wanted.
+    fn choose<'a>(&self, metalink: &'a Metalink) -> Vec<&'a MetalinkFile> {
+        let files = metalink.files.iter().filter(|file| self.fits(file));
         let wanted = |number: u32| {
             self.selected.is_empty() || self.selected.iter().any(|range| range.contains(&number))
         };

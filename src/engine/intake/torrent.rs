@@ -75,11 +75,7 @@ pub(in crate::engine) fn of_fetched(
 ) -> DownloadSpec {
     // The name was that of the torrent file.
     options.unset(OUT.id);
-    let payload = Payload {
-        kind: PayloadKind::Torrent,
-        bytes,
-        entry: 0,
-    };
+    let payload = Payload::new(PayloadKind::Torrent, bytes, 0);
     let (uris, brief) = of_metainfo(metainfo, &[], line, payload);
     DownloadSpec {
         gid: None,

@@ -284,6 +284,12 @@ proptest! {
             prop_assert!(!file.name.starts_with('/') && !file.name.is_empty());
             let bad = |segment: &str| matches!(segment, "" | "." | "..");
             prop_assert!(!file.name.split('/').any(bad));
+            let again = Metalink::parse(file.to_document().as_bytes(), None).unwrap();
+            let told = |file: &MetalinkFile| {
+                let file = file.clone();
+                (file.name, file.size, file.hashes, file.pieces)
+            };
+            prop_assert_eq!(told(&again.files[0]), told(&file));
             for pieces in file.pieces {
                 prop_assert!(pieces.piece_len > 0 && pieces.digest_len > 0);
                 prop_assert_eq!(pieces.digests.len() % pieces.digest_len, 0);
