@@ -15,6 +15,7 @@ use super::file;
 use super::record::{Origin, OriginKind, Record};
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::gid::Gid;
+use crate::format::magnet::is_magnet;
 
 /// The bytes of a torrent or Metalink on their way to the disk; empty once they are there.
 pub type Payload = Arc<Mutex<Option<Bytes>>>;
@@ -111,11 +112,18 @@ impl Payloads {
     }
 }
 
-/// A session text names the payload where the store would have had the origin.
+/// A session text names the payload or the link where the store would have had the origin.
 fn adopt(dir: &Path, record: &mut Record) {
     let [uri] = &record.uris[..] else {
         return;
     };
+    if record.origin.is_none() && is_magnet(uri) {
+        record.origin = Some(Origin {
+            line: record.uris.pop(),
+            ..Origin::new(OriginKind::Magnet)
+        });
+        return;
+    }
     let path = Path::new(uri);
     if record.origin.is_some() || path.parent() != Some(dir) {
         return;

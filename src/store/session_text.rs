@@ -47,7 +47,14 @@ pub fn push_entry(
         .into_iter()
         .chain(pause)
         .chain(options);
+    let line_start = text.len();
     input_file::write_entry(text, uris, pairs);
+    if record.origin.is_some()
+        && let Some(tab) = text[line_start..].find("\t\n")
+    {
+        // aria2 ends only lists of mirrors with a tabulator.
+        text.remove(line_start + tab);
+    }
 }
 
 /// `None`: there is nothing a session could name.

@@ -4,6 +4,8 @@
 mod file_server;
 #[path = "../support/program.rs"]
 mod program;
+#[path = "../support/torrent.rs"]
+mod torrent;
 
 mod deferred;
 mod hooks;
@@ -12,6 +14,7 @@ mod options;
 mod run;
 mod start;
 mod terminal;
+mod torrents;
 
 use std::path::PathBuf;
 

@@ -11,8 +11,11 @@ mod safety;
 mod server;
 mod speed;
 mod tls;
+mod torrents;
 mod websocket;
 mod xml;
 
 #[path = "../support/origin.rs"]
 mod origin;
+#[path = "../support/torrent.rs"]
+mod torrent;

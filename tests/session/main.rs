@@ -6,6 +6,9 @@ mod file_server;
 mod program;
 #[path = "../support/server.rs"]
 mod server;
+#[path = "../support/torrent.rs"]
+mod torrent;
 
 mod process;
 mod restart;
+mod torrents;
