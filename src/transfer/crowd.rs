@@ -84,6 +84,8 @@ pub struct Crowd {
     owned: BTreeSet<PieceIdx>,
     /// Pieces that failed their hash once: what comes late for them proves nothing.
     failed: BTreeSet<PieceIdx>,
+    /// When slow pieces were given up for mirrors.
+    yielded: BTreeMap<PieceIdx, Instant>,
     /// Wanted pieces that mirrors hold, or that are on their way back to them.
     parked: BTreeSet<PieceIdx>,
     /// The map's count of leases given back when pieces were parked.
@@ -123,6 +125,7 @@ impl Crowd {
             shared: BTreeSet::new(),
             owned: BTreeSet::new(),
             failed: BTreeSet::new(),
+            yielded: BTreeMap::new(),
             parked: BTreeSet::new(),
             parked_at: 0,
             ready: BTreeSet::new(),
@@ -295,16 +298,17 @@ impl Crowd {
             member.sent(now, u64::from(block.len));
             member.asked.remove(&(piece, index))
         });
-        self.unask(piece, index, id);
         // A block that was put before its piece failed and one that was put after look the same.
         let void = asked.map_or(self.failed.contains(&piece), |asked| asked.void);
-        let Some(partial) = self.open.get_mut(&piece).filter(|_| !void) else {
-            return;
-        };
-        for other in partial.took(now, index) {
-            self.cancels.entry(other).or_default().push(block);
+        if let Some(partial) = self.open.get_mut(&piece).filter(|_| !void) {
+            for other in partial.took(now, index) {
+                if other != id {
+                    self.cancels.entry(other).or_default().push(block);
+                }
+            }
+            self.sort(piece);
         }
-        self.sort(piece);
+        self.unask(piece, index, id);
     }
 
     pub fn handle_released(&mut self, now: Instant, id: SourceId, blocks: &[Block]) {
@@ -332,6 +336,7 @@ impl Crowd {
         if good {
             self.close(piece);
             self.failed.remove(&piece);
+            self.yielded.remove(&piece);
             return self.handle_had(piece, true);
         }
         self.failed.insert(piece);

@@ -4,10 +4,14 @@
 //! file; the user pauses; the process dies. Whatever happens, a download that completes has the
 //! right bytes, and one that has an honest mirror does complete.
 
+mod torrent;
 mod world;
 
 use std::time::Duration;
 
+use arioso::base::units::Span;
+use arioso::transfer::plan::Outcome;
+use torrent::{Peer, Torrent, WebSeed};
 use world::{Fault, Mirror, World};
 
 /// Every seed runs a different world; `SEED=n` runs one alone.
@@ -165,4 +169,145 @@ fn a_bad_mirror_is_found_out_by_piece_hashes() {
             "SEED={seed}: {outcome:?}"
         );
     }
+}
+
+#[test]
+fn peers_and_mirrors_fill_one_file() {
+    for seed in seeds(256) {
+        let mut world = Torrent::random(seed);
+        let outcome = world.run(Duration::from_secs(24 * 3600));
+        assert!(
+            outcome == Some(Outcome::Complete) && world.disk_is_right(),
+            "SEED={seed}: {outcome:?}\n{}",
+            world.describe()
+        );
+        let (wasted, allowed) = (world.wasted(), world.waste_allowed());
+        assert!(
+            wasted <= allowed,
+            "SEED={seed}: {wasted} bytes came in vain, {allowed} had a reason\n{}",
+            world.describe()
+        );
+    }
+}
+
+#[test]
+fn a_slow_peer_does_not_hold_up_the_end() {
+    for seed in seeds(16) {
+        let mut world = Torrent::plain(seed, 4_000_000, 1 << 16);
+        world.peers = vec![Peer::seed(1_000_000), Peer::seed(2_000)];
+        let outcome = world.run(Duration::from_secs(3600));
+        assert_eq!(outcome, Some(Outcome::Complete), "SEED={seed}");
+        let seconds = world.elapsed().as_secs_f64();
+        assert!(seconds < 8.0, "SEED={seed}: {seconds} s instead of 4");
+        let wasted = world.wasted();
+        assert!(wasted < 1_000_000, "SEED={seed}: {wasted} bytes in vain");
+    }
+}
+
+#[test]
+fn a_crawling_mirror_gives_way_to_peers_and_crawling_peers_to_a_mirror() {
+    for seed in seeds(16) {
+        let web_seed = |rate| WebSeed {
+            rate,
+            part: None,
+            wrong: false,
+            loss: 0.0,
+        };
+        for (peer, mirror) in [(1_000_000, 3_000), (3_000, 1_000_000)] {
+            let mut world = Torrent::plain(seed, 8_000_000, 1 << 18);
+            world.peers = vec![Peer::seed(peer)];
+            world.seeds = vec![web_seed(mirror)];
+            let outcome = world.run(Duration::from_secs(3600));
+            assert_eq!(outcome, Some(Outcome::Complete), "SEED={seed}");
+            let seconds = world.elapsed().as_secs_f64();
+            assert!(
+                seconds < 45.0,
+                "SEED={seed}: {seconds} s with {peer} and {mirror}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_fast_web_seed_and_a_fast_peer_share_the_work() {
+    let mut world = Torrent::plain(1, 40_000_000, 1 << 18);
+    world.peers = vec![Peer::seed(2_000_000)];
+    world.seeds = vec![WebSeed {
+        rate: 2_000_000,
+        part: None,
+        wrong: false,
+        loss: 0.0,
+    }];
+    assert_eq!(
+        world.run(Duration::from_secs(3600)),
+        Some(Outcome::Complete)
+    );
+    let share = world.from_mirrors as f64 / 40_000_000.0;
+    assert!(
+        (0.25..0.75).contains(&share),
+        "{share} of it from the mirror"
+    );
+    let seconds = world.elapsed().as_secs_f64();
+    assert!(seconds < 15.0, "{seconds} s instead of 10");
+    assert!(world.wasted() < 1_000_000, "{} in vain", world.wasted());
+}
+
+#[test]
+fn a_bad_web_seed_is_named_and_only_its_pieces_come_again() {
+    for seed in seeds(32) {
+        let mut world = Torrent::plain(seed, 6_000_000, 1 << 18);
+        world.peers = vec![Peer::seed(100_000)];
+        let part = Some(Span::new(1_000_000, 6_000_000));
+        world.seeds = vec![WebSeed {
+            rate: 1_000_000,
+            part,
+            wrong: true,
+            loss: 0.0,
+        }];
+        let outcome = world.run(Duration::from_secs(3600));
+        assert_eq!(outcome, Some(Outcome::Complete), "SEED={seed}");
+        assert!(world.disk_is_right(), "SEED={seed}");
+        assert!(world.named.contains("http://m0/f"), "SEED={seed}");
+        assert!(world.wasted() <= world.waste_allowed(), "SEED={seed}");
+    }
+}
+
+#[test]
+fn one_mirror_a_file_fills_a_torrent_without_peers() {
+    for seed in seeds(32) {
+        let mut world = Torrent::plain(seed, 5_000_000, 1 << 18);
+        world.seeds = [0, 10, 700_000, 3_000_000, 5_000_000]
+            .windows(2)
+            .map(|file| WebSeed {
+                rate: 500_000,
+                part: Some(Span::new(file[0], file[1])),
+                wrong: false,
+                loss: 0.01,
+            })
+            .collect();
+        let outcome = world.run(Duration::from_secs(3600));
+        assert_eq!(
+            outcome,
+            Some(Outcome::Complete),
+            "SEED={seed}\n{}",
+            world.describe()
+        );
+        assert!(world.disk_is_right(), "SEED={seed}");
+    }
+}
+
+#[test]
+fn choosing_stays_cheap_with_many_pieces_and_peers() {
+    let mut world = Torrent::plain(1, 20_000 * 16 * 1024, 1 << 14);
+    world.peers = (0..200)
+        .map(|index| Peer {
+            share: [1.0, 0.5, 0.1][index % 3],
+            ..Peer::seed(200_000)
+        })
+        .collect();
+    let outcome = world.run(Duration::from_secs(3600));
+    assert_eq!(outcome, Some(Outcome::Complete));
+    // 20,000 blocks: so many looks at pieces and blocks for each.
+    let steps = world.steps() / 20_000;
+    assert!(steps < 150, "{steps} steps a block");
 }

@@ -22,11 +22,11 @@ const PIECE_LEN: u64 = 1024 * 1024;
 const WRONG: u8 = 0x55;
 
 /// A prime: no piece or block begins twice at the same place of the noise.
-const NOISE_LEN: u64 = 1_048_583;
+pub const NOISE_LEN: u64 = 1_048_583;
 
 /// Bytes that repeat at no distance a fault could shift them by; made once, since making them is
 /// what a debug build is slow at.
-fn content(from: u64, len: u64) -> Vec<u8> {
+pub fn content(from: u64, len: u64) -> Vec<u8> {
     static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let mut rng = Rng::seeded(0x5eed);
         (0..NOISE_LEN).map(|_| rng.next_u64() as u8).collect()
@@ -133,6 +133,31 @@ impl Ord for Entry {
     }
 }
 
+/// The options of a download that nothing special is asked of.
+pub fn plain_settings() -> PlanSettings {
+    PlanSettings {
+        split: 4,
+        per_host_max: 2,
+        span_min: PIECE_LEN,
+        selector: PieceSelector::Default,
+        uri_selector: UriSelector::InOrder,
+        reuse_uri: true,
+        retry: RetryPolicy {
+            tries_max: None,
+            wait: Duration::ZERO,
+            not_found_max: 0,
+        },
+        always_resume: true,
+        resume_failures_max: 0,
+        dry_run: false,
+        use_head: false,
+        save_gap_max: Some(Duration::from_secs(60)),
+        hashed: false,
+        swarm: false,
+        piece_len: 1 << 20,
+    }
+}
+
 pub struct World {
     rng: Rng,
     origin: Vec<u8>,
@@ -167,27 +192,7 @@ impl World {
             disk: vec![0; origin.len()],
             origin,
             mirrors: Vec::new(),
-            settings: PlanSettings {
-                split: 4,
-                per_host_max: 2,
-                span_min: PIECE_LEN,
-                selector: PieceSelector::Default,
-                uri_selector: UriSelector::InOrder,
-                reuse_uri: true,
-                retry: RetryPolicy {
-                    tries_max: None,
-                    wait: Duration::ZERO,
-                    not_found_max: 0,
-                },
-                always_resume: true,
-                resume_failures_max: 0,
-                dry_run: false,
-                use_head: false,
-                save_gap_max: Some(Duration::from_secs(60)),
-                hashed: false,
-                swarm: false,
-                piece_len: 1 << 20,
-            },
+            settings: plain_settings(),
             hashed: false,
             pauses: 0,
             crashes: 0,

@@ -17,6 +17,8 @@ const OPEN_MIN: usize = 4;
 const PASS: Duration = Duration::from_millis(100);
 /// Blocks that are compared in one pass of the end-game.
 const DOUBLED_MAX: usize = 2048;
+/// Of those, looked at for one peer.
+const LOOKS_MAX: usize = 128;
 /// Blocks a peer is asked for a second time in one pass.
 const DOUBLED_PEER_MAX: usize = 16;
 /// A block owed for so long may be asked of others while there is still other work.
@@ -24,7 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// A piece nobody is asked for is given back after so long.
 const UNASKED: Duration = Duration::from_secs(10);
 /// With idle mirrors a piece is given up that would take peers longer than this, in seconds.
-const SLOW_SECONDS: f64 = 5.0;
+const SLOW_SECONDS: f64 = 20.0;
+/// A piece that was given up for mirrors and came back stays for so long.
+const YIELD_GAP: Duration = Duration::from_secs(120);
 /// What a peer refused is asked of it again after so long.
 const FORGET: Duration = Duration::from_secs(30);
 /// A piece one peer has to send alone is taken from it after so long without a block.
@@ -64,7 +68,7 @@ impl Crowd {
         }
         orders.cancels = std::mem::take(&mut self.cancels).into_iter().collect();
         debug_assert!(
-            self.open.len() > 64 || self.check() == Ok(()),
+            self.shape.piece_count() > 256 || self.open.len() > 64 || self.check() == Ok(()),
             "{:?}",
             self.check()
         );
@@ -300,9 +304,11 @@ impl Crowd {
                 if open.free() > 0 && still >= patience {
                     unasked.push(*piece);
                 }
-            } else if open.solo && still >= SOLO_PATIENCE {
-                stuck.push(*piece);
-            } else if mirrors_idle && open.missing() > 0 {
+            } else if open.solo {
+                if still >= SOLO_PATIENCE {
+                    stuck.push(*piece);
+                }
+            } else if mirrors_idle && open.missing() > 0 && !self.yielded_lately(now, *piece) {
                 let seconds = self.seconds_left(now, open);
                 if seconds > SLOW_SECONDS && slow.is_none_or(|(most, _)| seconds > most) {
                     slow = Some((seconds, *piece));
@@ -313,11 +319,18 @@ impl Crowd {
             self.return_piece(piece, orders);
         }
         if let Some((_, piece)) = slow {
+            self.yielded.insert(piece, now);
             self.return_piece(piece, orders);
         }
         for piece in stuck {
             self.take_from_owner(now, piece);
         }
+    }
+
+    /// Whether mirrors had their chance with it.
+    fn yielded_lately(&self, now: Instant, piece: PieceIdx) -> bool {
+        let at = self.yielded.get(&piece);
+        at.is_some_and(|at| now < *at + YIELD_GAP)
     }
 
     /// Seconds until the last block that is asked for will have come.
@@ -361,7 +374,8 @@ impl Crowd {
         if owed.is_empty() {
             return;
         }
-        owed.sort_unstable();
+        // What takes longest goes first, to the fastest.
+        owed.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
         let mut idle: Vec<(u64, SourceId)> = self
             .starved
             .iter()
@@ -380,8 +394,8 @@ impl Crowd {
         }
     }
 
-    /// Blocks that were asked for and have not come, the oldest first.
-    fn owed(&mut self, now: Instant, all_asked: bool) -> Vec<(Instant, PieceIdx, usize)> {
+    /// Blocks that were asked for and have not come.
+    fn owed(&mut self, now: Instant, all_asked: bool) -> Vec<Owed> {
         let mut owed = Vec::new();
         for (piece, open) in self.open.iter().filter(|(_, open)| !open.solo) {
             if owed.len() >= DOUBLED_MAX {
@@ -389,65 +403,70 @@ impl Crowd {
             }
             for (index, by) in open.all_askers() {
                 self.steps += 1;
-                let member = self.peers.get(&by);
-                let asked = member.and_then(|member| member.asked.get(&(*piece, index)));
-                let Some(asked) = asked.filter(|_| !open.is_had(index)) else {
+                let Some(member) = self.peers.get(&by).filter(|_| !open.is_had(index)) else {
+                    continue;
+                };
+                let Some(asked) = member.asked.get(&(*piece, index)) else {
                     continue;
                 };
                 let age = now.saturating_duration_since(asked.at);
-                if all_asked || age >= PATIENCE {
-                    owed.push((asked.at, *piece, index));
+                if !all_asked && age < PATIENCE {
+                    continue;
                 }
+                let seconds = match member.seconds_for(now, 0) {
+                    Some(seconds) if age.as_secs_f64() <= 2.0 * seconds + 1.0 => seconds,
+                    // Nothing is known of it: it gets a little time to show what it is.
+                    None if age.as_secs_f64() <= 1.0 => continue,
+                    _ => f64::INFINITY,
+                };
+                owed.push(Owed {
+                    seconds,
+                    piece: *piece,
+                    index,
+                });
             }
         }
         owed
     }
 
-    fn double_for(
-        &mut self,
-        now: Instant,
-        id: SourceId,
-        owed: &[(Instant, PieceIdx, usize)],
-    ) -> Vec<Block> {
+    fn double_for(&mut self, now: Instant, id: SourceId, owed: &[Owed]) -> Vec<Block> {
         let mut blocks = Vec::new();
-        for (at, piece, index) in owed {
+        for Owed {
+            seconds,
+            piece,
+            index,
+        } in owed.iter().take(LOOKS_MAX)
+        {
             self.steps += 1;
             let Some(member) = self.peers.get(&id) else {
                 break;
             };
-            if blocks.len() >= member.room().min(DOUBLED_PEER_MAX) {
+            let ours = member.seconds_for(now, 1);
+            let pays = seconds.is_infinite() || ours.is_some_and(|ours| ours < *seconds);
+            if !pays || blocks.len() >= member.room().min(DOUBLED_PEER_MAX) {
                 break;
             }
-            let Some(open) = self.open.get(piece) else {
-                continue;
-            };
             if !may_take(member, *piece) || member.asked.contains_key(&(*piece, *index)) {
                 continue;
             }
-            let ours = member.seconds_for(now, 1);
-            let age = now.saturating_duration_since(*at).as_secs_f64();
-            let pays = open.askers(*index).all(|other| {
-                let theirs = self.peers.get(&other);
-                let theirs = theirs.and_then(|member| member.seconds_for(now, 0));
-                match (ours, theirs) {
-                    (Some(ours), Some(theirs)) => ours < theirs || age > 2.0 * theirs + 1.0,
-                    (None, Some(theirs)) => age > 2.0 * theirs + 1.0,
-                    // Nothing is known of them: they get a little time to show what they are.
-                    (_, None) => age > 1.0,
-                }
-            });
-            let doubled = pays
-                && self
-                    .open
-                    .get_mut(piece)
-                    .is_some_and(|open| open.double(*index, id));
-            if doubled && let Some(member) = self.peers.get_mut(&id) {
+            let open = self.open.get_mut(piece);
+            if open.is_some_and(|open| open.double(*index, id))
+                && let Some(member) = self.peers.get_mut(&id)
+            {
                 member.ask(now, *piece, &[*index]);
                 blocks.push(partial::block(self.shape, *piece, *index));
             }
         }
         blocks
     }
+}
+
+/// A block that somebody was asked for.
+struct Owed {
+    /// Until it will have come, as far as can be told.
+    seconds: f64,
+    piece: PieceIdx,
+    index: usize,
 }
 
 /// Whether a block of this piece may be asked of the peer. One that still owes blocks of an earlier

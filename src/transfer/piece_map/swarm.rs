@@ -72,6 +72,11 @@ impl PieceMap {
         false
     }
 
+    /// Who wrote bytes of a piece that is not verified.
+    pub fn writers_of(&self, piece: PieceIdx) -> Vec<SourceId> {
+        self.writers.get(&piece).cloned().unwrap_or_default()
+    }
+
     /// Peers gave a piece up; these bytes of it are on disk, not verified. True when it is full and
     /// has to be hashed.
     #[must_use]

@@ -146,6 +146,13 @@ impl Plan {
         speeds: &dyn HostSpeeds,
     ) {
         let before = self.map.written().total();
+        let writers = self.map.writers_of(piece);
+        if good {
+            self.acquit(&writers);
+        } else {
+            // It holds what mirrors had begun.
+            self.suspect(piece, &writers);
+        }
         if self.map.swarm_hashed(piece, good) {
             self.actions.push_back(Action::Hash(piece));
         }

@@ -27,15 +27,18 @@ pub struct Suspects {
 impl Plan {
     pub(super) fn handle_hashed(&mut self, piece: PieceIdx, good: bool) {
         match self.map.verified(piece, good) {
-            Verdict::Good { writers } => {
-                for source in writers {
-                    if let Some(mirror) = self.mirror_of(source) {
-                        self.suspects.suspicions.remove(&mirror);
-                    }
-                }
-            }
+            Verdict::Good { writers } => self.acquit(&writers),
             Verdict::HashAgain => self.actions.push_back(Action::Hash(piece)),
             Verdict::Bad { writers } => self.blame(piece, &writers),
+        }
+    }
+
+    /// They had a hand in a good piece.
+    pub(super) fn acquit(&mut self, writers: &[SourceId]) {
+        for source in writers {
+            if let Some(mirror) = self.mirror_of(*source) {
+                self.suspects.suspicions.remove(&mirror);
+            }
         }
     }
 
@@ -43,13 +46,16 @@ impl Plan {
         self.origins.get(source.0 as usize).copied()
     }
 
-    fn blame(&mut self, piece: PieceIdx, writers: &[SourceId]) {
-        let mut mirrors: Vec<MirrorId> = writers
-            .iter()
-            .filter_map(|source| self.mirror_of(*source))
-            .collect();
+    fn mirrors_of(&self, writers: &[SourceId]) -> Vec<MirrorId> {
+        let mirrors = writers.iter().filter_map(|source| self.mirror_of(*source));
+        let mut mirrors: Vec<MirrorId> = mirrors.collect();
         mirrors.sort_unstable();
         mirrors.dedup();
+        mirrors
+    }
+
+    fn blame(&mut self, piece: PieceIdx, writers: &[SourceId]) {
+        let mirrors = self.mirrors_of(writers);
         let others = writers
             .iter()
             .any(|source| self.mirror_of(*source).is_none());
@@ -67,7 +73,12 @@ impl Plan {
             return;
         }
         self.map.allow_shared(piece);
-        for mirror in mirrors {
+        self.suspect(piece, writers);
+    }
+
+    /// One of several may have spoilt the piece.
+    pub(super) fn suspect(&mut self, piece: PieceIdx, writers: &[SourceId]) {
+        for mirror in self.mirrors_of(writers) {
             let count = self.suspects.suspicions.entry(mirror).or_insert(0);
             *count += 1;
             if *count >= SUSPICIONS_MAX {
