@@ -40,4 +40,6 @@ pub mod utp;
 pub mod wire;
 
 #[cfg(test)]
+mod discovery_tests;
+#[cfg(test)]
 mod simulation;

@@ -31,7 +31,7 @@ pub struct TrackerClient {
 /// One way to a tracker.
 enum Route {
     /// `None`: whichever family connects.
-    Http(Url, Option<Family>),
+    Http(Option<Family>),
     Udp(SocketAddr),
 }
 
@@ -80,7 +80,7 @@ impl TrackerClient {
     pub async fn scrape(&self, uri: &str, info_hash: InfoHash) -> Result<Scrape, String> {
         let asked = async {
             match self.routes(uri).await?.into_iter().next() {
-                Some(Route::Http(_, family)) => {
+                Some(Route::Http(family)) => {
                     let uri = http::scrape_uri(uri, info_hash).ok_or("no scrape there")?;
                     let url = parse(&uri)?;
                     let body = http_client::get(&self.net, &self.http, url, family).await?;
@@ -106,7 +106,7 @@ impl TrackerClient {
         announce: &Announce,
     ) -> Result<Answer, String> {
         match route {
-            Route::Http(_, family) => {
+            Route::Http(family) => {
                 let url = parse(&http::announce_uri(uri, announce))?;
                 let body = http_client::get(&self.net, &self.http, url, family).await?;
                 http::parse_announce(&body)
@@ -129,26 +129,25 @@ impl TrackerClient {
     async fn routes(&self, uri: &str) -> Result<Vec<Route>, String> {
         let url = parse(uri)?;
         match url.scheme() {
-            "http" | "https" => self.http_routes(url).await,
+            "http" | "https" => self.http_routes(&url).await,
             "udp" => self.udp_routes(&url).await,
             other => Err(format!("trackers cannot be asked by {other}")),
         }
     }
 
-    async fn http_routes(&self, url: Url) -> Result<Vec<Route>, String> {
+    async fn http_routes(&self, url: &Url) -> Result<Vec<Route>, String> {
         let is_name = matches!(url.host(), Some(Host::Domain(_)));
         // Through a proxy nothing is looked up here, which would tell the name to others.
-        let (true, false) = (is_name, Net::is_proxied(&self.http, &url)) else {
-            return Ok(vec![Route::Http(url, None)]);
+        let (true, false) = (is_name, Net::is_proxied(&self.http, url)) else {
+            return Ok(vec![Route::Http(None)]);
         };
-        let addresses = self.resolve(&url).await?;
+        let addresses = self.resolve(url).await?;
         let has = |family| addresses.iter().any(|at| Family::of(*at) == family);
         let families = match has(Family::V4) && has(Family::V6) {
             true => vec![Some(Family::V4), Some(Family::V6)],
             false => vec![None],
         };
-        let route = |family| Route::Http(url.clone(), family);
-        Ok(families.into_iter().map(route).collect())
+        Ok(families.into_iter().map(Route::Http).collect())
     }
 
     async fn udp_routes(&self, url: &Url) -> Result<Vec<Route>, String> {
