@@ -98,8 +98,8 @@ fn read_line(line: &str) -> Line {
     }
     // P2P: `some: name:1.2.3.0-1.2.3.255`; what follows the last name is the range.
     let plain = |text: &str| read_one(text).or_else(|| read_range(text));
-    let ranges = line.match_indices(':').map(|(at, _)| &line[at + 1..]);
-    let found = plain(line).or_else(|| ranges.filter_map(read_range).last());
+    let mut ranges = line.rmatch_indices(':').map(|(at, _)| &line[at + 1..]);
+    let found = plain(line).or_else(|| ranges.find_map(read_range));
     found.map_or(Line::Strange, |(first, last)| Line::Blocked(first, last))
 }
 

@@ -320,11 +320,9 @@ mod tests {
             .unwrap();
         assert_eq!(found, Some("127.0.0.1:5002".parse().unwrap()));
         drop(member);
-        assert_eq!(
-            peers_of_other.recv().await,
-            None,
-            "it joined after the other had spoken"
-        );
+        // The other one may have joined before the first had spoken, or after.
+        let heard = peers_of_other.recv().await;
+        assert!(heard.is_none_or(|peer| peer.port() == 5_001), "{heard:?}");
         assert!(peers_of_stranger.try_recv().is_err());
         assert!(peers_of_one.try_recv().is_err());
     }

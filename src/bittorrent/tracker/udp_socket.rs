@@ -26,13 +26,17 @@ const CONNECTIONS_MAX: usize = 500;
 pub struct UdpTrackers {
     ports: Vec<RangeInclusive<u32>>,
     /// By family and interface, with the task that reads.
-    sockets: Mutex<HashMap<(Family, Option<String>), (Arc<Shared>, JoinHandle<()>)>>,
+    sockets: Mutex<HashMap<Place, (Arc<Shared>, JoinHandle<()>)>>,
 }
+
+type Place = (Family, Option<String>);
+/// Whose answer it must be, and who waits for it.
+type Waiting = (SocketAddr, UnboundedSender<Vec<u8>>);
 
 struct Shared {
     socket: UdpSocket,
     /// Who waits for an answer, by transaction.
-    waiting: Mutex<HashMap<u32, (SocketAddr, UnboundedSender<Vec<u8>>)>>,
+    waiting: Mutex<HashMap<u32, Waiting>>,
     /// Connection ids by tracker, and when they came.
     connections: Mutex<HashMap<SocketAddr, (u64, Instant)>>,
 }
@@ -63,7 +67,7 @@ impl UdpTrackers {
         let mut rng = Rng::from_entropy();
         let mut exchange = Exchange::new(now, question, tracker.is_ipv6(), kept, &mut rng);
         let (answers, mut inbox) = mpsc::unbounded_channel();
-        let _place = Place::take(&shared, exchange.transaction(), tracker, answers);
+        let _turn = Turn::take(&shared, exchange.transaction(), tracker, answers);
         loop {
             let now = Instant::now();
             if let Some(datagram) = exchange.poll_datagram(now) {
@@ -141,13 +145,13 @@ async fn read(shared: Arc<Shared>) {
     }
 }
 
-/// A place among those who wait, given up when dropped.
-struct Place<'a> {
+/// A turn among those who wait, given up when dropped.
+struct Turn<'a> {
     shared: &'a Shared,
     transaction: u32,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Turn<'a> {
     fn take(
         shared: &'a Shared,
         transaction: u32,
@@ -163,7 +167,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.shared.waiting.lock().remove(&self.transaction);
     }
