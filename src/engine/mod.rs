@@ -348,7 +348,13 @@ impl Core {
         if stepped.stop
             && let Some(run) = self.running.get(&gid)
         {
-            run.transfer.send(Control::Stop { force });
+            let leaves = DownloadState::Stopping(Then::Finish);
+            let registry = self.registry.lock();
+            let leaves = registry.get(gid).is_some_and(|now| *now.state() == leaves);
+            run.transfer.send(match leaves {
+                true => Control::Leave { force },
+                false => Control::Stop { force },
+            });
         }
         if let Some((kind, subject)) = stepped.event.filter(|_| !quiet) {
             self.tell(gid, kind, subject);

@@ -51,7 +51,7 @@ impl Running for Actor {
             other => format!("{other:?}"),
         };
         script.controls.push((self.0, text));
-        if matches!(control, Control::Stop { .. }) && !script.deaf {
+        if matches!(control, Control::Stop { .. } | Control::Leave { .. }) && !script.deaf {
             end(&mut script, self.0, Ended::Stopped);
         }
     }

@@ -53,6 +53,8 @@ pub struct TransferSpec {
 pub enum Control {
     /// End now, keeping what is there. With `force`, nothing slow is waited for.
     Stop { force: bool },
+    /// Enough was given: seeding ends, as complete.
+    Leave { force: bool },
     /// The list of mirrors of a file changed.
     Uris {
         /// Index into the files of the download, from 0.

@@ -141,7 +141,7 @@ impl MetadataTask {
                 biased;
                 control = self.controls.recv() => match control {
                     None => return Done::Stopped { force: false },
-                    Some(Control::Stop { force }) => return Done::Stopped { force },
+                    Some(Control::Stop { force } | Control::Leave { force }) => return Done::Stopped { force },
                     Some(Control::Options(options)) => self.change(connections, &options),
                     Some(Control::Uris { .. } | Control::Save) => {}
                 },

@@ -198,6 +198,14 @@ impl Task {
                 self.forced = force;
                 self.plan.handle_stop();
             }
+            Some(Control::Leave { force }) => {
+                self.forced = force;
+                if self.seeding {
+                    self.plan.handle_seeding_over();
+                } else {
+                    self.plan.handle_stop();
+                }
+            }
             Some(Control::Uris {
                 file: _,
                 remove,
@@ -476,7 +484,7 @@ impl Task {
 
     fn complete(&mut self) {
         let Some(job) = self.last_steps() else { return };
-        self.live.set_completed(self.plan.map().written().total());
+        self.live.set_completed(self.plan.map().wanted_written());
         if self.settings.checksum.is_some() || self.digest.is_some() {
             self.tell(Phase::Checking);
         }
@@ -549,12 +557,13 @@ impl Task {
         }
         let map = self.plan.map();
         let partial = self.torrent.as_ref().map_or(0, |torrent| torrent.partial());
-        let written = map.written().total();
-        if let Some(total) = map.total() {
-            self.live.set_total(total);
-            self.live.set_completed((written + partial).min(total));
-        } else {
-            self.live.set_completed(written);
+        let written = map.wanted_written();
+        match map.wanted_len() {
+            Some(total) => {
+                self.live.set_total(total);
+                self.live.set_completed((written + partial).min(total));
+            }
+            None => self.live.set_completed(written),
         }
         let peers = self.torrent.as_mut().map_or(0, |torrent| torrent.publish());
         self.live.set_connections(self.mirrors.len() as u32 + peers);

@@ -1,9 +1,9 @@
 //! The transfer task of a torrent: how it gets its swarm and when it begins to give only.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use crate::base::bitfield::Bitfield;
 use crate::base::rng::Rng;
 use crate::base::units::Span;
 use crate::bittorrent::assembler::Assembler;
@@ -13,6 +13,7 @@ use crate::storage::Layout;
 use super::content_destination::ContentPlace;
 use super::crowd::{Crowd, CrowdSettings, urgent_pieces};
 use super::handle::Phase;
+use super::piece_map::PieceMap;
 use super::task::{Checked, Task};
 use super::torrent::{Address, Basis, Torrent, connect};
 
@@ -35,6 +36,10 @@ impl Task {
             return;
         };
         let figures = Arc::new(SwarmFigures::default());
+        let map = self.plan.map();
+        let left = map.wanted_len().unwrap_or(0);
+        let left = left.saturating_sub(map.wanted_written());
+        figures.left.store(left, Ordering::Relaxed);
         let connections = connect(
             self.gid,
             Address::of_torrent(torrent),
@@ -54,7 +59,7 @@ impl Task {
         let torrent = Torrent::new(
             Instant::now(),
             connections,
-            crowd_of(place, &assembler, &have),
+            crowd_of(place, &assembler, self.plan.map()),
             assembler,
             basis,
             self.settings.up_limit,
@@ -79,17 +84,22 @@ impl Task {
             return self.plan.handle_seeding_over();
         };
         let fetched = self.found_whole.is_none();
-        torrent.begin_seeding(Instant::now(), self.plan.map().written().total(), fetched);
+        torrent.begin_seeding(Instant::now(), self.plan.map().wanted_written(), fetched);
         self.tell(Phase::Seeding);
     }
 }
 
-fn crowd_of(place: &ContentPlace, assembler: &Assembler, have: &Bitfield) -> Crowd {
+fn crowd_of(place: &ContentPlace, assembler: &Assembler, map: &PieceMap) -> Crowd {
     let (shape, layout) = (assembler.shape(), &place.layout);
     let piece_len = u64::from(shape.piece_len);
-    let wanted = wanted_pieces(layout, piece_len, shape.piece_count());
     let rng = Rng::from_entropy();
-    let mut crowd = Crowd::new(shape, CrowdSettings::default(), have, &wanted, rng);
+    let mut crowd = Crowd::new(
+        shape,
+        CrowdSettings::default(),
+        map.have(),
+        &map.wanted(),
+        rng,
+    );
     let ends = place.bt.prioritize;
     let files: Vec<Span> = selected(layout).collect();
     let urgent = urgent_pieces(&files, piece_len, ends.head, ends.tail);
@@ -102,15 +112,4 @@ fn selected(layout: &Layout) -> impl Iterator<Item = Span> + '_ {
     files
         .filter(|(_, file)| file.selected && !file.padding)
         .map(|(index, _)| layout.span_of(index))
-}
-
-/// The pieces that the selected files touch.
-fn wanted_pieces(layout: &Layout, piece_len: u64, count: u32) -> Bitfield {
-    let mut wanted = Bitfield::new(count);
-    for span in selected(layout).filter(|span| !span.is_empty()) {
-        for index in span.start / piece_len..=(span.end - 1) / piece_len {
-            wanted.set(index as u32, true);
-        }
-    }
-    wanted
 }

@@ -191,6 +191,18 @@ impl PieceMap {
         !self.unwanted.contains(self.piece_span(piece).start)
     }
 
+    /// Bytes of the wanted pieces; `None` while the length is not known.
+    pub fn wanted_len(&self) -> Option<u64> {
+        Some(self.total()? - self.unwanted.total())
+    }
+
+    /// Bytes of the wanted pieces that are written.
+    pub fn wanted_written(&self) -> u64 {
+        let beside = self.unwanted.iter();
+        let beside = beside.flat_map(|span| self.written.within(span));
+        self.written.total() - beside.map(Span::len).sum::<u64>()
+    }
+
     /// The pieces that are wanted.
     pub fn wanted(&self) -> Bitfield {
         let mut wanted = Bitfield::new(self.have.len());

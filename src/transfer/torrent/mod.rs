@@ -15,7 +15,6 @@ use tracing::{debug, info};
 
 use crate::base::bitfield::Bitfield;
 use crate::base::error::{ErrorCode, Failure};
-use crate::base::range_set::RangeSet;
 use crate::base::units::{PieceIdx, Rate, SourceId};
 use crate::bittorrent::assembler::Assembler;
 use crate::bittorrent::discovery::{Found, SwarmFigures};
@@ -334,6 +333,10 @@ impl Torrent {
         let figures = &self.figures;
         figures.uploaded.store(self.uploaded, Ordering::Relaxed);
         figures.downloaded.store(received, Ordering::Relaxed);
+        let map = plan.map();
+        let left = map.wanted_len().unwrap_or(0);
+        let left = left.saturating_sub(map.wanted_written());
+        figures.left.store(left, Ordering::Relaxed);
         match &self.seeding {
             Some(seeding) if seeding.is_over(now, self.uploaded()) => {
                 info!(gid = %self.connections.share.gid, "seeding is over");
@@ -405,11 +408,6 @@ impl Torrent {
             self.connections.part(now, id, Parting::Useless);
         }
         self.take_changes(now);
-    }
-
-    /// Bytes that are still missing, for the trackers.
-    pub fn set_left(&self, left: u64) {
-        self.figures.left.store(left, Ordering::Relaxed);
     }
 
     /// Options that apply at once.
