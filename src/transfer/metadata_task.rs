@@ -106,7 +106,7 @@ impl MetadataTask {
             Done::Found(metainfo) => {
                 // Trackers are told nothing: the download that follows is the same peer in the
                 // same swarm.
-                connections.close(None).await;
+                connections.hand_over().await;
                 self.tell(TransferReport::Metadata(Arc::new(*metainfo)));
                 Ended::Complete
             }

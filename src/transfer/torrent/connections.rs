@@ -361,6 +361,13 @@ impl Connections {
             .collect()
     }
 
+    /// Hangs up and waits until that is done: whoever dials the same peers next is no twin to them.
+    /// Trackers are told nothing.
+    pub async fn hand_over(&mut self) {
+        self.discovery = None;
+        self.close(Some(Duration::ZERO)).await;
+    }
+
     /// Ends all connections and, with `within`, tells the trackers so; waits no longer than that.
     pub async fn close(&mut self, within: Option<Duration>) {
         for (_, peer) in std::mem::take(&mut self.peers) {
