@@ -184,7 +184,10 @@ impl Trackers {
 
     /// Tells all who know of us that we leave; returns when they have heard it or do not answer.
     pub async fn leave(mut self) {
-        // What is being asked does not matter any more.
+        // That all is here they are to hear first; nothing else that is asked matters any more.
+        if self.tiers.tells_completed() {
+            while self.asking.join_next().await.is_some() {}
+        }
         self.asking.abort_all();
         for ask in self.tiers.stop() {
             self.say_goodbye(ask);

@@ -209,6 +209,11 @@ impl Tiers {
         }
     }
 
+    /// Whether a tracker is just being told that everything is there.
+    pub fn tells_completed(&self) -> bool {
+        self.asking == Some(Some(Event::Completed))
+    }
+
     /// More peers are wanted: asks sooner than the interval says, as soon as the tracker allows.
     pub fn want_more(&mut self) {
         if let (Some(last_at), None) = (self.last_at, self.interval_fixed)
