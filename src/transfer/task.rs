@@ -395,6 +395,8 @@ impl Task {
         }
         if self.plan.is_seeding() && !std::mem::replace(&mut self.seeding, true) {
             self.begin_seeding();
+            // Where nothing is to be given, that was the end already.
+            return self.act();
         }
         None
     }
