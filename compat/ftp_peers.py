@@ -87,28 +87,24 @@ class Peers:
         conf.chmod(0o600)
         return self.start(port, find("vsftpd"), conf)
 
-    def proftpd(self, *lines, address="127.0.0.1"):
-        """One virtual user, and anonymous; `lines` may turn TLS on (see `tls_lines`)."""
-        port = lib.free_port()
+    def proftpd(self, *lines, address="127.0.0.1", port=None):
+        """One virtual user; `lines` may turn TLS on (see `tls_lines`)."""
+        port = port or lib.free_port()
         users = self.folder / "proftpd.users"
         if not users.exists():
             shadow = subprocess.run(["openssl", "passwd", "-6", PASSWORD], check=True,
                                     capture_output=True, text=True).stdout.strip()
             users.write_text(f"{USER}:{shadow}:{os.getuid()}:{os.getgid()}::{self.root}:/bin/sh\n")
             users.chmod(0o600)
-        name = getpass.getuser()
         conf = self.folder / f"proftpd-{port}.conf"
         conf.write_text("\n".join([
             "ModulePath /usr/lib/proftpd", "ServerType standalone", f"Port {port}",
             f"DefaultAddress {address}", f"PidFile {self.folder}/proftpd-{port}.pid",
-            f"ScoreboardFile {self.folder}/proftpd-{port}.scores", f"User {name}",
+            f"ScoreboardFile {self.folder}/proftpd-{port}.scores", f"User {getpass.getuser()}",
             "Group nogroup", "RequireValidShell off", "RootLogin on", "AuthOrder mod_auth_file.c",
-            f"AuthUserFile {users}", "UseReverseDNS off", f"DefaultRoot {self.root}",
-            f"SystemLog {self.folder}/proftpd-{port}.log", f"TransferLog none", "WtmpLog off",
-            "AllowOverwrite off", "MaxInstances 60", "TimeoutLinger 2", *lines,
-            f"<Anonymous {self.root}>", f"  User {name}", "  Group nogroup",
-            "  UserAlias anonymous " + name, "  UserAlias ftp " + name, "  RequireValidShell off",
-            "</Anonymous>", ""]))
+            f"AuthUserFile {users}", "UseReverseDNS off", f"SystemLog {self.folder}/proftpd-{port}.log",
+            "TransferLog none", f"ExtendedLog {self.folder}/proftpd-{port}.commands ALL", "WtmpLog off",
+            "MaxInstances 60", *lines, ""]))
         return self.start(port, find("proftpd"), "-n", "-q", "-c", conf)
 
     def tls_lines(self, *more):
@@ -128,7 +124,7 @@ class Peers:
         return self.folder / "user_ed25519"
 
     def sshd(self, *lines):
-        """The launching user by key; `password` is for a user made by the caller, if any."""
+        """The launching user by key. As root, a user with a password can be made beside it."""
         self.ssh_keys()
         port = lib.free_port()
         allowed = self.folder / "authorized_keys"
@@ -144,3 +140,46 @@ class Peers:
             "PasswordAuthentication yes", "PermitRootLogin yes", "MaxStartups 100",
             "Subsystem sftp internal-sftp", "UseDNS no", *lines, ""]))
         return self.start(port, find("sshd"), "-D", "-e", "-f", conf)
+
+    # ---- proxies --------------------------------------------------------------------------------
+
+    def squid(self):
+        port, user = lib.free_port(), getpass.getuser()
+        logs = self.folder / "squid"
+        logs.mkdir()
+        if os.getuid() == 0:
+            # It refuses to stay root; Debian's package makes this user.
+            user = "proxy"
+            shutil.chown(logs, user)
+        conf = self.folder / "squid.conf"
+        conf.write_text(f"""
+            http_port 127.0.0.1:{port}
+            acl CONNECT method CONNECT
+            http_access allow localhost
+            http_access deny all
+            cache deny all
+            ftp_passive on
+            pid_filename {logs}/squid.pid
+            access_log stdio:{logs}/access.log
+            cache_log {logs}/cache.log
+            coredump_dir {logs}
+            cache_effective_user {user}
+            shutdown_lifetime 1 seconds
+            """)
+        return self.start(port, find("squid"), "-N", "-n", f"arioso{port}", "-f", conf)
+
+    def dante(self):
+        port, user = lib.free_port(), getpass.getuser()
+        conf = self.folder / "danted.conf"
+        conf.write_text(f"""
+            logoutput: {self.folder}/dante.log
+            internal: 127.0.0.1 port = {port}
+            external: lo
+            clientmethod: none
+            socksmethod: none
+            user.privileged: {user}
+            user.unprivileged: {user}
+            client pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 }}
+            socks pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 log: connect error }}
+            """)
+        return self.start(port, find("danted", "sockd"), "-f", conf)

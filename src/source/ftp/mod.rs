@@ -135,10 +135,10 @@ struct FtpFile {
 
 /// Data on their way.
 struct Transfer {
-    wire: Wire,
+    /// `None`: the data have ended, but the reply to RETR has not been read. Some servers hold it
+    /// back until we have closed the connection, too.
+    wire: Option<Wire>,
     buffer: BytesMut,
-    /// The data have ended, the reply to RETR has not been read.
-    ended: bool,
 }
 
 impl FtpFile {
@@ -281,9 +281,8 @@ impl FtpFile {
             None => Wire::Plain(socket),
         };
         self.transfer = Some(Transfer {
-            wire,
+            wire: Some(wire),
             buffer: BytesMut::new(),
-            ended: false,
         });
         Ok(())
     }
@@ -341,10 +340,10 @@ impl FileServer for FtpFile {
         let Some(transfer) = &mut self.transfer else {
             return Ok(None);
         };
-        if !transfer.ended {
+        if let Some(wire) = &mut transfer.wire {
             transfer.buffer.reserve(READ_LEN);
-            match transfer.wire.read_buf(&mut transfer.buffer).await {
-                Ok(0) => transfer.ended = true,
+            match wire.read_buf(&mut transfer.buffer).await {
+                Ok(0) => transfer.wire = None,
                 Ok(_) => return Ok(Some(transfer.buffer.split().freeze())),
                 Err(error) => {
                     self.session = None;
