@@ -2,8 +2,9 @@
 //! and the peers nobody wants.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -38,6 +39,7 @@ pub struct BtNet {
     peer_id: PeerId,
     routes: Arc<Routes>,
     blocklist: ArcSwap<Blocklist>,
+    blocklist_file: tokio::sync::Mutex<Option<BlocklistFile>>,
     udp_trackers: Arc<UdpTrackers>,
     started: OnceCell<Started>,
 }
@@ -65,6 +67,7 @@ impl BtNet {
             peer_id: PeerId::new(&settings.peer_id_prefix, random_bytes()),
             routes: Arc::default(),
             blocklist: ArcSwap::default(),
+            blocklist_file: tokio::sync::Mutex::default(),
             udp_trackers: UdpTrackers::new(settings.dht_ports.clone()),
             started: OnceCell::new(),
             settings,
@@ -79,8 +82,7 @@ impl BtNet {
     }
 
     async fn open(self: &Arc<Self>) -> Started {
-        self.load_blocklist(self.settings.blocklist.as_deref())
-            .await;
+        self.set_blocklist(self.settings.blocklist.as_deref()).await;
         if self.hidden {
             info!(
                 "Peers are dialled through a SOCKS proxy only: no port is opened, and DHT, uTP and local discovery are off."
@@ -94,14 +96,24 @@ impl BtNet {
             };
         }
         let listener = Listener::open(self);
-        // uTP needs the port of the listener, the DHT takes any of its list.
+        // uTP needs the port of the listener; the DHT has a part in it where its list has it.
         let utp = match (self.settings.utp, listener.port()) {
             (true, Some(port)) => Utp::open(self, port).await,
             _ => None,
         };
-        let dht = Dht::start(&self.settings, &self.connection);
+        let shared = |family| {
+            let port = u32::from(listener.port()?);
+            let suits = self
+                .settings
+                .dht_ports
+                .iter()
+                .any(|range| range.contains(&port));
+            utp.as_ref().filter(|_| suits)?.share(family)
+        };
+        let dht = Dht::start(&self.settings, &self.connection, shared);
         let udp = dht.iter().filter_map(|dht| dht.port_v4());
-        let udp = udp.chain(utp.as_ref().and(listener.port())).collect();
+        let mut udp: Vec<u16> = udp.chain(utp.as_ref().and(listener.port())).collect();
+        udp.dedup();
         let mapper = self.settings.port_mapping;
         let mapper = mapper.then(|| PortMapper::start(listener.port(), udp));
         Started {
@@ -194,29 +206,49 @@ impl BtNet {
         self.blocklist.load().contains(ip.to_canonical())
     }
 
-    /// Replaces the blocklist by that of the file; an unreadable file leaves it as it is.
-    pub async fn load_blocklist(&self, path: Option<&Path>) {
+    /// Replaces the blocklist by that of the file, unless both are the same as before; an unreadable
+    /// file leaves it as it is. Connections that stand go on.
+    pub async fn set_blocklist(&self, path: Option<&Path>) {
+        let mut known = self.blocklist_file.lock().await;
         let Some(path) = path else {
-            self.blocklist.store(Arc::default());
+            if known.take().is_some() {
+                self.blocklist.store(Arc::default());
+            }
             return;
         };
         let shown = path.display().to_string();
-        let path = path.to_owned();
-        let read = tokio::task::spawn_blocking(move || {
-            std::fs::read(path).map(|bytes| Blocklist::parse(&bytes))
-        });
+        let (path, before) = (path.to_owned(), known.clone());
+        let read = tokio::task::spawn_blocking(move || read_blocklist(path, before));
         match read.await {
-            Ok(Ok((list, strange))) => {
+            Ok(Ok(None)) => {}
+            Ok(Ok(Some((file, list, strange)))) => {
                 info!(
                     "{} ranges of addresses from the blocklist {shown}, {strange} lines not understood",
                     list.len()
                 );
                 self.blocklist.store(Arc::new(list));
+                *known = Some(file);
             }
             Ok(Err(error)) => warn!("The blocklist {shown} cannot be read: {error}"),
             Err(_) => warn!("The blocklist {shown} cannot be read"),
         }
     }
+}
+
+/// A blocklist's file as it was read.
+type BlocklistFile = (PathBuf, Option<SystemTime>);
+
+fn read_blocklist(
+    path: PathBuf,
+    before: Option<BlocklistFile>,
+) -> std::io::Result<Option<(BlocklistFile, Blocklist, usize)>> {
+    let modified = std::fs::metadata(&path)?.modified().ok();
+    let file = (path, modified);
+    if before.as_ref() == Some(&file) {
+        return Ok(None);
+    }
+    let (list, strange) = Blocklist::parse(&std::fs::read(&file.0)?);
+    Ok(Some((file, list, strange)))
 }
 
 /// A torrent's place among those that can be reached.
@@ -251,4 +283,66 @@ impl Drop for Membership {
 /// What remote addresses look like everywhere here: IPv4 is never written as IPv6.
 pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::net::UdpSocket;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn dht_and_utp_share_a_port_and_lists_block() {
+        let set = OptionSet::new();
+        let dir = tempfile::tempdir().unwrap();
+        let list = dir.path().join("list");
+        std::fs::write(&list, "10.1.0.0/16\n").unwrap();
+        let settings = BtNetSettings {
+            listen_ports: Vec::new(),
+            dht_ports: vec![1..=65_535],
+            dht_entry_point: Some("127.0.0.1:1".to_owned()),
+            dht_file_path: Some(dir.path().join("dht.dat")),
+            blocklist: Some(list.clone()),
+            ..BtNetSettings::from(&set)
+        };
+        let net = BtNet::with(Net::new(), &set, settings);
+        net.start().await;
+        let port = net.listen_port().unwrap();
+        assert_eq!(net.dht().unwrap().port_v4(), Some(port));
+        assert!(net.utp().is_some());
+        let asking = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let ping = b"d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe";
+        let mut answer = [0; 500];
+        let answered = async {
+            loop {
+                asking.send_to(ping, ("127.0.0.1", port)).await.unwrap();
+                let answering = asking.recv_from(&mut answer);
+                let again = Duration::from_secs(1);
+                // The node has questions of its own.
+                if let Ok(Ok((len, _))) = tokio::time::timeout(again, answering).await
+                    && answer[..len].ends_with(b"1:y1:re")
+                {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, answered).await.unwrap();
+
+        let ip = |last| IpAddr::from([10, last, 0, 1]);
+        assert!(net.is_blocked(ip(1)) && !net.is_blocked(ip(2)));
+        let other = dir.path().join("other");
+        std::fs::write(&other, "10.2.0.0/16\n").unwrap();
+        net.set_blocklist(Some(&other)).await;
+        assert!(!net.is_blocked(ip(1)) && net.is_blocked(ip(2)));
+        net.set_blocklist(Some(&dir.path().join("none"))).await;
+        assert!(
+            net.is_blocked(ip(2)),
+            "a file that is missing changes nothing"
+        );
+        net.set_blocklist(None).await;
+        assert!(!net.is_blocked(ip(2)));
+        net.stop().await;
+    }
 }

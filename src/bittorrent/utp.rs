@@ -1,4 +1,5 @@
-//! uTP (BEP 29), TCP's considerate sibling over UDP, at the listening port's number.
+//! uTP (BEP 29), TCP's considerate sibling over UDP, at the listening port's number. The DHT may
+//! have a part in its sockets: its messages are told apart by their first byte.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -9,8 +10,10 @@ use std::time::Duration;
 use dontfrag::UdpSocketExt as _;
 use librqbit_dualstack_sockets::PollSendToVectored;
 use librqbit_utp::{SocketOpts, Transport, UtpSocket, UtpSocketUdp};
+use parking_lot::Mutex;
 use socket2::{Domain, Socket, Type};
 use tokio::net::UdpSocket;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::AbortHandle;
 use tracing::{debug, info};
 
@@ -18,6 +21,7 @@ use super::bt_net::BtNet;
 use super::line::Stream;
 use super::listen;
 use crate::net::Interface;
+use crate::net::udp::{Datagrams, Family, Share};
 
 /// Streams of one socket at once.
 const STREAM_COUNT_MAX: NonZeroUsize = NonZeroUsize::new(500).unwrap();
@@ -25,15 +29,26 @@ const STREAM_COUNT_MAX: NonZeroUsize = NonZeroUsize::new(500).unwrap();
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Of the kernel, for datagrams that wait for us; it gives less where that is its limit.
 const RECEIVE_BUFFER_LEN: usize = 4 << 20;
+/// Datagrams that wait for who shares the socket.
+const OTHERS_COUNT_MAX: usize = 256;
 /// After a failure that concerns no stream.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The sockets, one of each family.
 pub struct Utp {
-    v4: Option<Arc<UtpPort>>,
-    v6: Option<Arc<UtpPort>>,
+    v4: Option<Port>,
+    v6: Option<Port>,
     tasks: Vec<AbortHandle>,
 }
+
+struct Port {
+    streams: Arc<UtpPort>,
+    socket: Arc<UdpSocket>,
+    /// What is not uTP, until somebody wants it.
+    others: Mutex<Option<Receiver<Datagram>>>,
+}
+
+type Datagram = (Vec<u8>, SocketAddr);
 
 impl Utp {
     /// `None` where the port cannot be had for either family. Needs a tokio runtime.
@@ -63,7 +78,8 @@ impl Utp {
             return None;
         }
         let accepting = [&v4, &v6].into_iter().flatten();
-        let accepting = accepting.map(|port| tokio::spawn(accept(port.clone(), net.clone())));
+        let accepting =
+            accepting.map(|port| tokio::spawn(accept(port.streams.clone(), net.clone())));
         let tasks = accepting.map(|task| task.abort_handle()).collect();
         Some(Self { v4, v6, tasks })
     }
@@ -73,7 +89,17 @@ impl Utp {
         self.port(address).is_some()
     }
 
-    fn port(&self, address: SocketAddr) -> Option<&Arc<UtpPort>> {
+    /// A part in the socket for what is not uTP; once.
+    pub fn share(&self, family: Family) -> Option<Datagrams> {
+        let port = match family {
+            Family::V4 => self.v4.as_ref()?,
+            Family::V6 => self.v6.as_ref()?,
+        };
+        let others = port.others.lock().take()?;
+        Some(Datagrams::Shared(Share::new(port.socket.clone(), others)))
+    }
+
+    fn port(&self, address: SocketAddr) -> Option<&Port> {
         match address {
             SocketAddr::V4(_) => self.v4.as_ref(),
             SocketAddr::V6(_) => self.v6.as_ref(),
@@ -84,7 +110,7 @@ impl Utp {
     /// Nobody answers; how long that takes is the crate's business.
     pub async fn dial(&self, address: SocketAddr) -> Result<Box<dyn Stream>, String> {
         let port = self.port(address).ok_or("no socket of this family")?;
-        let stream = port.connect(address).await;
+        let stream = port.streams.connect(address).await;
         Ok(Box::new(stream.map_err(|error| error.to_string())?))
     }
 }
@@ -116,7 +142,7 @@ async fn accept(port: Arc<UtpPort>, net: Arc<BtNet>) {
 fn bind(
     address: SocketAddr,
     interface: Option<&Interface>,
-) -> Result<Option<Arc<UtpPort>>, Box<dyn std::error::Error>> {
+) -> Result<Option<Port>, Box<dyn std::error::Error>> {
     let mut address = address;
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
     socket.set_nonblocking(true)?;
@@ -147,12 +173,18 @@ fn bind(
         max_live_vsocks: Some(STREAM_COUNT_MAX),
         ..SocketOpts::default()
     };
-    let mouth = Mouth { socket, address };
-    Ok(Some(UtpSocket::new_with_opts(
-        mouth,
-        Surroundings::default(),
-        options,
-    )?))
+    let socket = Arc::new(socket);
+    let (to_others, others) = channel(OTHERS_COUNT_MAX);
+    let mouth = Mouth {
+        socket: socket.clone(),
+        address,
+        to_others,
+    };
+    Ok(Some(Port {
+        streams: UtpSocket::new_with_opts(mouth, Surroundings::default(), options)?,
+        socket,
+        others: Mutex::new(Some(others)),
+    }))
 }
 
 type UtpPort = UtpSocket<Mouth, Surroundings>;
@@ -170,8 +202,16 @@ impl<T, E> Surrounded for UtpSocket<T, E> {
 
 /// A UDP socket of one family; the crate's own would be for both and log a lot.
 struct Mouth {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     address: SocketAddr,
+    to_others: Sender<Datagram>,
+}
+
+/// Version 1 in the low half of the first byte, one of five types in the high one.
+fn is_utp(datagram: &[u8]) -> bool {
+    datagram
+        .first()
+        .is_some_and(|byte| byte & 0x0f == 1 && byte >> 4 <= 4)
 }
 
 impl Transport for Mouth {
@@ -179,7 +219,11 @@ impl Transport for Mouth {
         loop {
             // The crate gives up for good on an error; those of a datagram socket pass.
             match self.socket.recv_from(buf).await {
-                Ok(received) => return Ok(received),
+                Ok((len, from)) if is_utp(&buf[..len]) => return Ok((len, from)),
+                Ok((len, from)) => {
+                    // What finds no room is lost, as datagrams are.
+                    let _ = self.to_others.try_send((buf[..len].to_vec(), from));
+                }
                 Err(error) => {
                     debug!("uTP: {error}");
                     tokio::time::sleep(PAUSE).await;

@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -24,12 +24,15 @@ use crate::base::rng::{Rng, random_bytes};
 use crate::bittorrent::bt_net::BtNet;
 use crate::limit::LimitTree;
 use crate::net::Net;
-use crate::option::OptionSet;
 use crate::option::settings::EngineSettings;
+use crate::option::{OptionSet, keys};
 use crate::store::{Restored, Store};
 use crate::transfer::World;
 use crate::transfer::claims::PathClaims;
 use crate::transfer::stats::ServerStats;
+
+/// For what the end of the process means to the DHT's files and the router's port mappings.
+const BT_STOP_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// What an engine starts with.
 #[derive(Clone, Default)]
@@ -92,6 +95,9 @@ impl Engine {
             .build()
             .map_err(|error| no_runtime(&error))?;
         let (core, handle, commands) = assemble(config, launcher)?;
+        if let Some(world) = &world {
+            data.spawn(follow_options(world.bt.clone(), handle.global_options()));
+        }
         let (release, released) = oneshot::channel();
         let mut engine = Engine {
             early: Some(handle.events()),
@@ -108,6 +114,8 @@ impl Engine {
                     let settings = core.run(commands).await;
                     if let Some(world) = world {
                         keepsakes::save(&world, &settings);
+                        // A router or disk that does not answer is not waited for.
+                        let _ = tokio::time::timeout(BT_STOP_TIME_MAX, world.bt.stop()).await;
                     }
                     // Others on this runtime may still have something to say.
                     let _ = released.await;
@@ -170,6 +178,14 @@ impl Drop for Engine {
 }
 
 type Assembled = (Core, EngineHandle, mpsc::UnboundedReceiver<Command>);
+
+/// Global options that matter to what all torrents share.
+async fn follow_options(bt: Arc<BtNet>, mut options: watch::Receiver<Arc<OptionSet>>) {
+    while options.changed().await.is_ok() {
+        let path = options.borrow_and_update().get(keys::BT_PEER_BLOCKLIST);
+        bt.set_blocklist(path.as_deref().map(Path::new)).await;
+    }
+}
 
 /// The engine without its threads.
 pub(super) fn assemble(

@@ -4,9 +4,12 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use socket2::{Domain, Socket, Type};
 use tokio::net::UdpSocket;
+use tokio::sync::mpsc::Receiver;
 
 use super::interface::Interface;
 use crate::option::settings::ConnectionSettings;
@@ -28,6 +31,90 @@ impl Family {
             SocketAddr::V6(_) => Self::V6,
         }
     }
+}
+
+/// A socket of one's own, or a part in one that somebody else reads.
+pub enum Datagrams {
+    Own(UdpSocket),
+    Shared(Share),
+}
+
+/// What the owner of a socket has no use for comes here. Sending goes past the owner.
+pub struct Share {
+    socket: Arc<UdpSocket>,
+    inbox: Mutex<Receiver<(Vec<u8>, SocketAddr)>>,
+}
+
+impl Share {
+    pub fn new(socket: Arc<UdpSocket>, inbox: Receiver<(Vec<u8>, SocketAddr)>) -> Self {
+        Self {
+            socket,
+            inbox: Mutex::new(inbox),
+        }
+    }
+}
+
+impl Datagrams {
+    fn socket(&self) -> &UdpSocket {
+        match self {
+            Self::Own(socket) => socket,
+            Self::Shared(share) => &share.socket,
+        }
+    }
+
+    /// # Errors
+    /// As the system has it; the same holds for the others, which do what those of
+    /// [`UdpSocket`] do.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket().local_addr()
+    }
+
+    /// # Errors
+    /// See [`Self::local_addr`].
+    pub async fn writable(&self) -> io::Result<()> {
+        self.socket().writable().await
+    }
+
+    /// # Errors
+    /// See [`Self::local_addr`].
+    pub fn try_send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
+        self.socket().try_send_to(datagram, to)
+    }
+
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// See [`Self::local_addr`].
+    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        match self {
+            Self::Own(socket) => socket.recv_from(buffer).await,
+            Self::Shared(share) => {
+                match std::future::poll_fn(|cx| share.inbox.lock().poll_recv(cx)).await {
+                    Some(received) => Ok(copied(&received, buffer)),
+                    // The owner has gone: nothing comes any more.
+                    None => std::future::pending().await,
+                }
+            }
+        }
+    }
+
+    /// # Errors
+    /// See [`Self::local_addr`].
+    pub fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        match self {
+            Self::Own(socket) => socket.try_recv_from(buffer),
+            Self::Shared(share) => match share.inbox.lock().try_recv() {
+                Ok(received) => Ok(copied(&received, buffer)),
+                Err(_) => Err(io::ErrorKind::WouldBlock.into()),
+            },
+        }
+    }
+}
+
+fn copied((datagram, from): &(Vec<u8>, SocketAddr), buffer: &mut [u8]) -> (usize, SocketAddr) {
+    let len = datagram.len().min(buffer.len());
+    buffer[..len].copy_from_slice(&datagram[..len]);
+    (len, *from)
 }
 
 /// A socket of one family on the first free port of `ports`, any port where that is empty. It is

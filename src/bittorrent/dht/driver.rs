@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
@@ -19,7 +18,7 @@ use super::member::{Event, Member, MemberSpec, SearchId, Searched};
 use super::node::{NodeSpec, Order, Search, receive};
 use crate::base::rng::{Rng, random_bytes};
 use crate::net::dial;
-use crate::net::udp::Family;
+use crate::net::udp::{Datagrams, Family};
 
 /// The files are replaced so often, the first time sooner: who learnt nodes keeps them.
 const SAVE_FIRST: Duration = Duration::from_secs(120);
@@ -35,7 +34,7 @@ const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// One family.
 pub(super) struct Side {
     family: Family,
-    socket: Arc<UdpSocket>,
+    socket: Arc<Datagrams>,
     entry: Entry,
     path: Option<PathBuf>,
     /// Made when the file has been read.
@@ -43,7 +42,7 @@ pub(super) struct Side {
 }
 
 impl Side {
-    pub fn new(family: Family, socket: UdpSocket, entry: Entry, path: Option<PathBuf>) -> Self {
+    pub fn new(family: Family, socket: Datagrams, entry: Entry, path: Option<PathBuf>) -> Self {
         Self {
             family,
             socket: Arc::new(socket),
@@ -168,7 +167,7 @@ impl Driver {
         driver.save(None);
     }
 
-    fn socket(&self, side: usize) -> Option<Arc<UdpSocket>> {
+    fn socket(&self, side: usize) -> Option<Arc<Datagrams>> {
         self.sides.get(side).map(|side| side.socket.clone())
     }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -16,7 +15,7 @@ use super::driver::{Driver, Side};
 use super::entry::Entry;
 pub use super::member::Searched;
 use crate::format::info_hash::InfoHash;
-use crate::net::udp::{self, Family};
+use crate::net::udp::{self, Datagrams, Family};
 use crate::option::bt_settings::BtNetSettings;
 use crate::option::settings::ConnectionSettings;
 
@@ -54,17 +53,22 @@ pub struct Dht {
 
 impl Dht {
     /// Binds the sockets that the settings ask for and begins to look for nodes. `None` when the
-    /// DHT is off, or no socket can be had (which is logged). Needs a tokio runtime.
-    pub fn start(settings: &BtNetSettings, connection: &ConnectionSettings) -> Option<Arc<Self>> {
+    /// DHT is off, or no socket can be had (which is logged). `shared` has a part in a socket that
+    /// is open already, where its port suits. Needs a tokio runtime.
+    pub fn start(
+        settings: &BtNetSettings,
+        connection: &ConnectionSettings,
+        shared: impl Fn(Family) -> Option<Datagrams>,
+    ) -> Option<Arc<Self>> {
         let v4 = settings.dht.then(|| {
             let entry = Entry::of(settings.dht_entry_point.as_deref());
             let path = settings.dht_file_path.clone();
-            open(Family::V4, settings, connection, entry, path)
+            open(Family::V4, settings, connection, &shared, entry, path)
         });
         let v6 = (settings.dht6 && !settings.disable_ipv6).then(|| {
             let entry = Entry::of(settings.dht_entry_point6.as_deref());
             let path = settings.dht_file_path6.clone();
-            open(Family::V6, settings, connection, entry, path)
+            open(Family::V6, settings, connection, &shared, entry, path)
         });
         let (v4, v6) = (v4.flatten(), v6.flatten());
         let port = |side: &Option<Side>| side.as_ref().and_then(Side::port);
@@ -146,6 +150,7 @@ fn open(
     family: Family,
     settings: &BtNetSettings,
     connection: &ConnectionSettings,
+    shared: &impl Fn(Family) -> Option<Datagrams>,
     entry: Entry,
     path: Option<PathBuf>,
 ) -> Option<Side> {
@@ -154,7 +159,12 @@ fn open(
         Family::V6 => settings.dht_listen_addr6.as_deref(),
     };
     let own = own.and_then(|ip| ip.parse().ok());
-    match udp::bind(family, own, &settings.dht_ports, connection) {
+    let shared = shared(family).filter(|_| own.is_none());
+    let socket = match shared {
+        Some(shared) => Ok(shared),
+        None => udp::bind(family, own, &settings.dht_ports, connection).map(Datagrams::Own),
+    };
+    match socket {
         Ok(socket) => {
             let side = Side::new(family, socket, entry, path);
             info!("DHT ({family:?}) at UDP port {:?}", side.port());
@@ -169,7 +179,7 @@ fn open(
 
 /// A datagram, from a socket that may not exist.
 pub(super) async fn receive(
-    socket: Option<&UdpSocket>,
+    socket: Option<&Datagrams>,
     buffer: &mut [u8],
 ) -> std::io::Result<(usize, SocketAddr)> {
     match socket {
@@ -233,9 +243,9 @@ mod tests {
     #[tokio::test]
     async fn twenty_nodes_find_what_one_of_them_announces() {
         let loopback = connection("127.0.0.1");
-        let first = Dht::start(&settings(1, 1), &loopback).unwrap();
+        let first = Dht::start(&settings(1, 1), &loopback, |_| None).unwrap();
         let entry = first.port_v4().unwrap();
-        let start = |_| Dht::start(&settings(entry, 1), &loopback).unwrap();
+        let start = |_| Dht::start(&settings(entry, 1), &loopback, |_| None).unwrap();
         let nodes: Vec<_> = (1..20).map(start).collect();
         for node in &nodes {
             until("eight nodes known", || node.node_count() >= 8).await;
@@ -253,7 +263,7 @@ mod tests {
             settings.dht6 = true;
             settings.dht_file_path = dir.map(|dir| dir.join("dht.dat"));
             settings.dht_file_path6 = dir.map(|dir| dir.join("dht6.dat"));
-            Dht::start(&settings, &connection("lo")).unwrap()
+            Dht::start(&settings, &connection("lo"), |_| None).unwrap()
         };
         let one = both(1, 1, None);
         let (Some(port), Some(port6)) = (one.port_v4(), one.port_v6()) else {
@@ -273,7 +283,7 @@ mod tests {
     #[tokio::test]
     async fn a_node_that_a_peer_names_is_asked() {
         let loopback = connection("127.0.0.1");
-        let start = || Dht::start(&settings(1, 1), &loopback).unwrap();
+        let start = || Dht::start(&settings(1, 1), &loopback, |_| None).unwrap();
         let (one, other, third) = (start(), start(), start());
         let address = SocketAddr::from(([127, 0, 0, 1], other.port_v4().unwrap()));
         one.add_node(address);
@@ -281,7 +291,7 @@ mod tests {
         until("known", || one.node_count() > 0 && third.node_count() > 0).await;
         let mut off = settings(1, 1);
         off.dht = false;
-        assert!(Dht::start(&off, &loopback).is_none());
+        assert!(Dht::start(&off, &loopback, |_| None).is_none());
     }
 
     /// By hand: `NODE=port` of a node of somebody else, `HASH` announced there as hex; ours is

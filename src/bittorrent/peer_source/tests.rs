@@ -15,6 +15,7 @@ use super::*;
 use crate::base::gid::Gid;
 use crate::base::range_set::RangeSet;
 use crate::base::rng::Rng;
+use crate::base::secret::Secret;
 use crate::base::units::{Rate, SourceId};
 use crate::bittorrent::bt_net::Membership;
 use crate::bittorrent::handshake::{Handshake, PeerId};
@@ -340,6 +341,42 @@ async fn where_tcp_is_refused_utp_is_tried() {
     for (crypto, v6) in [([PLAIN, PLAIN], false), ([FORCED, PLAIN], true)] {
         exchange(2 << 20 | 77, crypto, v6, true).await;
     }
+}
+
+/// One connection of a SOCKS 5 proxy without passwords; where it was asked to go.
+async fn proxy(listener: tokio::net::TcpListener) -> SocketAddr {
+    let (mut near, _) = listener.accept().await.unwrap();
+    let count = near.read_u16().await.unwrap() & 0xff;
+    let mut rest = vec![0; usize::from(count)];
+    near.read_exact(&mut rest).await.unwrap();
+    near.write_all(&[5, 0]).await.unwrap();
+    assert_eq!(near.read_u32().await.unwrap(), 0x0501_0001);
+    let ip = Ipv4Addr::from(near.read_u32().await.unwrap());
+    let target = SocketAddr::from((ip, near.read_u16().await.unwrap()));
+    let mut far = TcpStream::connect(target).await.unwrap();
+    near.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])
+        .await
+        .unwrap();
+    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+    target
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socks_proxy_carries_peers() {
+    let set = OptionSet::new();
+    let mut seed = Side::new(300_000, true, PLAIN, false, &set).await;
+    let mut leech = Side::new(300_000, false, PLAIN, true, &set).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("socks5://{}", listener.local_addr().unwrap());
+    let torrent = Arc::get_mut(&mut leech.torrent).unwrap();
+    torrent.proxy.all = Some(Secret::new(uri));
+    let proxying = tokio::spawn(proxy(listener));
+    let mut fetching = leech.dial(seed.address(false));
+    let seeding = tokio::spawn(seed.accept().await.seed());
+    fetching.fetch(&leech).await;
+    drop(fetching);
+    seeding.await.unwrap();
+    assert_eq!(proxying.await.unwrap(), seed.address(false));
 }
 
 #[tokio::test(flavor = "multi_thread")]
