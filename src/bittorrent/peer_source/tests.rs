@@ -540,7 +540,7 @@ async fn whatever_a_peer_says_the_connection_ends_in_order() {
     for _ in 0..40 {
         let mut said: Vec<u8> = (0..rng.below(300)).map(|_| rng.below(22) as u8).collect();
         // Framed half of the time, so that it gets past the length.
-        if said.len() > 6 && said[0] % 2 == 0 {
+        if said.len() > 6 && said[0].is_multiple_of(2) {
             let len = (said.len() - 4) as u32;
             said[..4].copy_from_slice(&len.to_be_bytes());
         }
