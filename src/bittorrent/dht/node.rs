@@ -303,7 +303,7 @@ mod tests {
         let Some(entry) = number("NODE") else {
             return;
         };
-        let node = Dht::start(&settings(entry, 1), &connection("127.0.0.1")).unwrap();
+        let node = Dht::start(&settings(entry, 1), &connection("127.0.0.1"), |_| None).unwrap();
         println!("PORT {}", node.port_v4().unwrap());
         let hash = |name: &str| InfoHash::parse(&std::env::var(name).unwrap()).unwrap();
         for _ in 0..number("ROUNDS").unwrap_or(12) {
