@@ -1,5 +1,7 @@
 //! The whole engine with scripted transfers.
 
+mod torrents;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

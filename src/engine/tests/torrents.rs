@@ -1,0 +1,146 @@
+//! Torrents and magnet links among the other downloads.
+
+use super::*;
+use crate::format::metainfo::Metainfo;
+
+const LINK: &str = "magnet:?xt=urn:btih:";
+
+/// A torrent of one file of five bytes; the name tells torrents apart.
+fn torrent(name: &str) -> Vec<u8> {
+    let pieces = "x".repeat(20);
+    let len = name.len();
+    format!("d4:infod6:lengthi5e4:name{len}:{name}12:piece lengthi16384e6:pieces20:{pieces}ee")
+        .into_bytes()
+}
+
+impl Rig {
+    async fn add_torrent(&self, digit: char, name: &str) {
+        let request =
+            AddRequest::torrent(torrent(name)).with(option("gid"), gid(digit).to_string());
+        assert_eq!(self.handle.add(request, None).await, Ok(vec![gid(digit)]));
+        self.check();
+    }
+
+    fn report(&self, digit: char, report: TransferReport) {
+        let script = self.script.lock();
+        script.running[&gid(digit)]
+            .send((gid(digit), report))
+            .unwrap();
+    }
+
+    fn status(&self, digit: char) -> (&'static str, Option<ErrorCode>) {
+        self.handle.read(|registry| {
+            let download = registry.get(gid(digit)).unwrap();
+            (download.status(), download.error().map(|(code, _)| code))
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_magnet_link_leads_to_its_torrent() {
+    let mut rig = Rig::new(&[("max-concurrent-downloads", "1"), ("seed-time", "7")]);
+    let metainfo = Arc::new(Metainfo::parse(&torrent("linked"), "").unwrap());
+    let link = format!("{LINK}{}&tr=http%3A%2F%2Ft%2F", metainfo.info.hash);
+    let request = AddRequest::uris([link])
+        .with(option("gid"), gid('1').to_string())
+        .with(option("select-file"), "1");
+    rig.handle.add(request, None).await.unwrap();
+    rig.add('2', &[]).await;
+    assert_eq!(rig.events().await, "1:Started");
+    rig.report('1', TransferReport::Metadata(metainfo));
+    rig.end('1', Ended::Complete);
+    let events = rig.events().await;
+    let child = rig.handle.read(|registry| {
+        let parent = registry.get(gid('1')).unwrap();
+        let child = registry.get(parent.followed_by()[0]).unwrap();
+        assert_eq!(child.following(), Some(gid('1')));
+        assert_eq!(
+            child.options().text(option("select-file")).as_deref(),
+            Some("1")
+        );
+        assert!(child.brief().unwrap().metainfo().is_some());
+        // It went before the one that waited.
+        assert_eq!(child.status(), "active");
+        child.gid()
+    });
+    let first = &child.to_string()[..1];
+    assert_eq!(events, format!("1:Complete {first}:Started"));
+    rig.shutdown().await;
+}
+
+#[tokio::test]
+async fn metadata_only_leads_nowhere() {
+    let mut rig = Rig::new(&[("bt-metadata-only", "true")]);
+    let metainfo = Arc::new(Metainfo::parse(&torrent("linked"), "").unwrap());
+    let request = AddRequest::uris([format!("{LINK}{}", metainfo.info.hash)])
+        .with(option("gid"), gid('1').to_string());
+    rig.handle.add(request, None).await.unwrap();
+    rig.report('1', TransferReport::Metadata(metainfo));
+    rig.end('1', Ended::Complete);
+    assert_eq!(rig.events().await, "1:Started 1:Complete");
+    assert_eq!(rig.lists(), "||1c");
+    rig.shutdown().await;
+}
+
+#[tokio::test]
+async fn one_torrent_is_not_downloaded_twice_at_a_time() {
+    let mut rig = Rig::new(&[]);
+    rig.add_torrent('1', "same").await;
+    rig.add_torrent('2', "same").await;
+    rig.add_torrent('3', "other").await;
+    assert_eq!(rig.events().await, "1:Started 2:Started 2:Failed 3:Started");
+    assert_eq!(
+        rig.status('2'),
+        ("error", Some(ErrorCode::DuplicateInfoHash))
+    );
+    // While the first one says good-bye, the next one waits.
+    rig.script.lock().deaf = true;
+    rig.handle.remove(gid('1'), false).await.unwrap();
+    rig.add_torrent('4', "same").await;
+    assert_eq!(
+        (rig.events().await.as_str(), rig.status('4').0),
+        ("", "waiting")
+    );
+    rig.script.lock().deaf = false;
+    rig.end('1', Ended::Stopped);
+    assert_eq!(rig.events().await, "1:Stopped 4:Started");
+    rig.shutdown().await;
+}
+
+#[tokio::test]
+async fn seeding_is_told_and_takes_no_slot_if_so_wished() {
+    let mut rig = Rig::new(&[
+        ("bt-detach-seed-only", "true"),
+        ("max-concurrent-downloads", "1"),
+    ]);
+    rig.add_torrent('1', "one").await;
+    rig.add('2', &[]).await;
+    assert_eq!(rig.events().await, "1:Started");
+    rig.report('1', TransferReport::Phase(Phase::Fetching));
+    rig.report('1', TransferReport::Phase(Phase::Seeding));
+    assert_eq!(rig.events().await, "1:BtComplete 2:Started");
+    assert_eq!(rig.lists(), "12||");
+    // Removed while it seeds, it is complete, as in aria2.
+    rig.handle.remove(gid('1'), false).await.unwrap();
+    assert_eq!(rig.events().await, "1:Complete");
+    assert_eq!(rig.status('1'), ("complete", Some(ErrorCode::Success)));
+    // Without seeding both are told at once.
+    rig.add_torrent('3', "three").await;
+    rig.end('2', Ended::Complete);
+    assert_eq!(rig.events().await, "2:Complete 3:Started");
+    rig.end('3', Ended::Complete);
+    assert_eq!(rig.events().await, "3:BtComplete 3:Complete");
+    rig.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_hash_check_that_finds_all_may_be_quiet() {
+    for (option, told) in [("true", "1:Started 1:BtComplete"), ("false", "1:Started")] {
+        let mut rig = Rig::new(&[("bt-enable-hook-after-hash-check", option)]);
+        rig.add_torrent('1', "one").await;
+        rig.report('1', TransferReport::Phase(Phase::Checking));
+        rig.report('1', TransferReport::Phase(Phase::Seeding));
+        assert_eq!(rig.events().await, told);
+        rig.shutdown().await;
+    }
+}
