@@ -1,6 +1,7 @@
 //! What all torrents of the process share: the ports where peers reach us, the DHT, local discovery
 //! and the peers nobody wants.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +30,9 @@ use crate::option::OptionSet;
 use crate::option::bt_settings::BtNetSettings;
 use crate::option::settings::{ConnectionSettings, ProxySettings};
 
+/// Torrents for which peers are kept.
+const HANDED_OVER_MAX: usize = 256;
+
 /// One of a process.
 pub struct BtNet {
     net: Arc<Net>,
@@ -42,6 +46,8 @@ pub struct BtNet {
     blocklist_file: tokio::sync::Mutex<Option<BlocklistFile>>,
     udp_trackers: Arc<UdpTrackers>,
     started: OnceCell<Started>,
+    /// Peers of a magnet link, for the torrent that follows it.
+    handed_over: Mutex<HashMap<InfoHash, Vec<SocketAddr>>>,
 }
 
 struct Started {
@@ -70,6 +76,7 @@ impl BtNet {
             blocklist_file: tokio::sync::Mutex::default(),
             udp_trackers: UdpTrackers::new(settings.dht_ports.clone()),
             started: OnceCell::new(),
+            handed_over: Mutex::default(),
             settings,
         })
     }
@@ -150,6 +157,22 @@ impl BtNet {
             id,
             routes: self.routes.clone(),
         }
+    }
+
+    /// Keeps peers for whoever joins this torrent next.
+    pub fn hand_over(&self, info_hash: InfoHash, peers: Vec<SocketAddr>) {
+        let mut kept = self.handed_over.lock();
+        // Where nobody follows (`bt-metadata-only`) they are for nobody.
+        if kept.len() >= HANDED_OVER_MAX {
+            kept.clear();
+        }
+        kept.insert(info_hash, peers);
+    }
+
+    /// The peers that were kept for this torrent.
+    pub fn take_over(&self, info_hash: InfoHash) -> Vec<SocketAddr> {
+        let kept = self.handed_over.lock().remove(&info_hash);
+        kept.unwrap_or_default()
     }
 
     /// The TCP port where peers reach us; `None` before [`Self::start`] and where none can be had.

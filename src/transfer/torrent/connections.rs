@@ -80,7 +80,8 @@ impl Connections {
     ) -> Self {
         let (to_me, reports) = mpsc::unbounded_channel();
         let (discovery, found) = discovery;
-        Self {
+        let kept = net.take_over(share.info_hash);
+        let mut connections = Self {
             membership: net.join(share.info_hash, share.crypto()),
             swarm: Swarm::new(share.ours, peer_count_max),
             net,
@@ -96,7 +97,9 @@ impl Connections {
             next_id: FIRST_ID,
             changes: Vec::new(),
             changed: true,
-        }
+        };
+        connections.learn(Instant::now(), &kept, Origin::User);
+        connections
     }
 
     /// Waits for what comes next. Nothing is lost when the wait is given up.
@@ -361,9 +364,12 @@ impl Connections {
             .collect()
     }
 
-    /// Hangs up and waits until that is done: whoever dials the same peers next is no twin to them.
+    /// Keeps the peers for the torrent that follows, hangs up and waits until that is done: whoever dials the same peers next is no twin to them.
     /// Trackers are told nothing.
     pub async fn hand_over(&mut self) {
+        let peers = self.greeted().filter_map(|(_, peer)| peer.for_exchange());
+        let peers = peers.map(|(address, _)| address).collect();
+        self.net.hand_over(self.share.info_hash, peers);
         self.discovery = None;
         self.close(Some(Duration::ZERO)).await;
     }
