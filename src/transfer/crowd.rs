@@ -533,10 +533,7 @@ impl Crowd {
         }
         for (id, member) in &self.peers {
             for ((piece, index), _) in member.asked.iter().filter(|(_, asked)| !asked.void) {
-                let asks = |partial: &Partial| {
-                    let found = partial.all_askers().any(|asker| asker == (*index, *id));
-                    found
-                };
+                let asks = |open: &Partial| open.all_askers().any(|asker| asker == (*index, *id));
                 if !self.open.get(piece).is_some_and(asks) {
                     return Err(format!("{id:?} is asked for {piece:?} {index} by nobody"));
                 }

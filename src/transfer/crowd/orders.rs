@@ -443,7 +443,7 @@ impl Crowd {
             };
             let ours = member.seconds_for(now, 1);
             let pays = seconds.is_infinite() || ours.is_some_and(|ours| ours < *seconds);
-            if !pays || blocks.len() >= member.room().min(DOUBLED_PEER_MAX) {
+            if !pays || member.room() == 0 || blocks.len() >= DOUBLED_PEER_MAX {
                 break;
             }
             if !may_take(member, *piece) || member.asked.contains_key(&(*piece, *index)) {

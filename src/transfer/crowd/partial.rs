@@ -100,13 +100,6 @@ impl Partial {
         asked
     }
 
-    /// Whom a block that has not come is asked of.
-    pub fn askers(&self, index: usize) -> impl Iterator<Item = SourceId> + '_ {
-        let slot = self.slots.get(index).filter(|slot| !slot.had);
-        slot.into_iter()
-            .flat_map(|slot| slot.askers.iter().copied().flatten())
-    }
-
     /// Asks a block that is asked of others of one more; false when it has come, is free, or enough
     /// are asked.
     pub fn double(&mut self, index: usize, by: SourceId) -> bool {

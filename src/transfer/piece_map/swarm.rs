@@ -1,5 +1,7 @@
 //! Pure: pieces that peers work on, and bytes nobody wants.
 
+use std::collections::btree_map::Entry;
+
 use super::{PieceMap, SWARM};
 use crate::base::bitfield::Bitfield;
 use crate::base::range_set::RangeSet;
@@ -155,8 +157,8 @@ impl PieceMap {
                 }
                 if !self.hashed {
                     self.set_have(piece, true);
-                } else if !self.hashing.contains_key(&piece) {
-                    self.hashing.insert(piece, false);
+                } else if let Entry::Vacant(place) = self.hashing.entry(piece) {
+                    place.insert(false);
                     full.push(piece);
                 }
             }

@@ -102,7 +102,7 @@ impl Plan {
     pub(super) fn lease_len_max(&self, rate: Option<f64>) -> Option<u64> {
         let modest = || {
             let bytes = rate.map_or(LEASE_FIRST, |rate| (rate * LEASE_SECONDS) as u64);
-            bytes.min(LEASE_MAX).max(1)
+            bytes.clamp(1, LEASE_MAX)
         };
         (self.peers > 0).then(modest)
     }
