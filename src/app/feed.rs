@@ -35,8 +35,8 @@ const READY_MAX: usize = 64;
 /// What is to be added once the engine runs.
 pub struct Feed {
     entries: Vec<Entry>,
-    /// `torrent-file`: the torrent to which the URIs of the command line are web seeds.
-    torrent: Option<String>,
+    /// `torrent-file`, to which the URIs of the command line are web seeds, or `metalink-file`.
+    document: Option<(String, Kind)>,
     input: Option<Input>,
     rules: Rules,
 }
@@ -99,8 +99,11 @@ impl Feed {
                 ..Entry::default()
             }],
         };
-        let torrent = options.get(keys::TORRENT_FILE).map(|path| path.to_string());
-        let entries = match &torrent {
+        let given = |path: Option<std::sync::Arc<str>>, kind| Some((path?.to_string(), kind));
+        let document = given(options.get(keys::TORRENT_FILE), Kind::Torrent)
+            .or_else(|| given(options.get(keys::METALINK_FILE), Kind::Metalink))
+            .filter(|(path, _)| !path.is_empty());
+        let entries = match &document {
             Some(_) if entries.is_empty() => vec![Entry {
                 options: gid_option(options),
                 ..Entry::default()
@@ -115,7 +118,7 @@ impl Feed {
         let input = settings.input_file.as_deref().map(open).transpose()?;
         Ok(Feed {
             entries,
-            torrent,
+            document,
             input,
             rules,
         })
@@ -140,10 +143,10 @@ impl Feed {
     pub async fn run(self, engine: EngineHandle) -> Result<Fed, Failure> {
         let mut fed = Fed::default();
         for mut entry in self.entries {
-            match &self.torrent {
-                Some(path) => {
+            match &self.document {
+                Some((path, kind)) => {
                     let seeds = std::mem::take(&mut entry.uris);
-                    let items = vec![Item::Local(path.clone(), Kind::Torrent, seeds)];
+                    let items = vec![Item::Local(path.clone(), *kind, seeds)];
                     add(&engine, &entry, items, self.rules, &mut fed).await?;
                 }
                 None => add_entry(&engine, entry, self.rules, &mut fed).await?,
@@ -340,6 +343,7 @@ async fn add(
     }
     for item in items {
         let name = item.name().to_owned();
+        let is_metalink = matches!(item, Item::Local(_, Kind::Metalink, _));
         let request = match item {
             Item::Uris(_) => item.into_request(),
             Item::Local(..) => off_thread(move || Some(item.into_request()))
@@ -371,6 +375,10 @@ async fn add(
             Err(RequestError::NoUsableUri) => {
                 error!("Unsupported protocol: {}", SafeUrl(&name));
                 fed.refuse(gid, &name);
+            }
+            Err(refused @ RequestError::BadFile(_)) if is_metalink => {
+                let text = format!("{refused} ({})", SafeUrl(&name));
+                return Err(Failure::fatal(ErrorCode::MetalinkParse, text));
             }
             Err(refused) => {
                 error!("{refused} ({})", SafeUrl(&name));

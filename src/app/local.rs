@@ -8,6 +8,8 @@ use crate::engine::{Source, Upload};
 
 /// More than this is no torrent; the largest seen in the wild have a tenth of it.
 const LEN_MAX: u64 = 256 << 20;
+/// The path that is standard input.
+const STDIN: &str = "-";
 /// So much of a file tells what it is.
 const HEAD_LEN: u64 = 512;
 
@@ -45,7 +47,7 @@ pub fn read(path: &str, kind: Kind, uris: Vec<String>) -> io::Result<Source> {
     let upload = Upload {
         file: bytes(path)?.into(),
         uris,
-        path: Some(absolute(path).to_string_lossy().into_owned()),
+        path: (path != STDIN).then(|| absolute(path).to_string_lossy().into_owned()),
         keep_copy: false,
     };
     Ok(match kind {
@@ -60,9 +62,11 @@ pub fn read(path: &str, kind: Kind, uris: Vec<String>) -> io::Result<Source> {
 /// It cannot be read or is far too long.
 pub fn bytes(path: &str) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(LEN_MAX + 1)
-        .read_to_end(&mut bytes)?;
+    let input: Box<dyn Read> = match path {
+        STDIN => Box::new(io::stdin()),
+        _ => Box::new(File::open(path)?),
+    };
+    input.take(LEN_MAX + 1).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > LEN_MAX {
         true => Err(io::Error::other("it is too long for a torrent or Metalink")),
         false => Ok(bytes),

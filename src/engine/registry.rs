@@ -302,7 +302,10 @@ impl Registry {
             whole.inspect(|whole| self.end_wait(*whole));
             return Ok(Stepped { event: None, stop });
         };
-        if let DownloadState::Stopped(Outcome::Failed(failure)) = &state {
+        // Without its torrent a file of a Metalink still has its mirrors.
+        if let DownloadState::Stopped(Outcome::Failed(failure)) = &state
+            && whole.is_none()
+        {
             self.last_error = Some(failure.code);
         }
         if self.held.remove(&gid) {

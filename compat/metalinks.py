@@ -1,0 +1,252 @@
+"""Metalinks of version 3 and 4 by arioso and by the real aria2c, served by a real nginx: the same
+files and the same exit codes, from the command line, by URL and over RPC.
+"""
+
+import base64
+import hashlib
+import random
+import shutil
+import subprocess
+
+import lib
+
+DATA = random.Random("metalink").randbytes(6 * lib.MIB + 12345)
+OTHER = random.Random("other").randbytes(300_000)
+PIECE = lib.MIB
+SPOILT_PIECE = 3
+OPTIONS = ["--no-conf", "--no-netrc", "--file-allocation=none", "--summary-interval=0",
+           "--console-log-level=warn", "--timeout=10", "--retry-wait=0", "-k1M", "-s4", "-x4"]
+
+
+def v4(*files):
+    body = "".join(files)
+    return f'<?xml version="1.0"?><metalink xmlns="urn:ietf:params:xml:ns:metalink">{body}</metalink>'
+
+
+def v3(*files):
+    body = "".join(files)
+    return ('<?xml version="1.0"?><metalink version="3.0" xmlns="http://www.metalinker.org/"><files>'
+            f"{body}</files></metalink>")
+
+
+def entry(name, *parts):
+    return f'<file name="{name}">{"".join(parts)}</file>'
+
+
+def sizes(data=DATA):
+    return f"<size>{len(data)}</size>"
+
+
+def whole(data=DATA, kind="sha-256"):
+    digest = hashlib.new(kind.replace("-", ""), data).hexdigest()
+    return f'<hash type="{kind}">{digest}</hash>'
+
+
+def pieces(data=DATA, kind="sha-1"):
+    digests = (hashlib.sha1(data[at:at + PIECE]).hexdigest() for at in range(0, len(data), PIECE))
+    hashes = "".join(f"<hash>{digest}</hash>" for digest in digests)
+    return f'<pieces length="{PIECE}" type="{kind}">{hashes}</pieces>'
+
+
+def url(uri, priority=1):
+    return f'<url priority="{priority}">{uri}</url>'
+
+
+class Rig:
+    """What is served, and the two programs."""
+
+    def __init__(self, folder, nginx):
+        self.folder, self.nginx = folder, nginx
+        self.programs = {"ours": lib.program(), "aria2c": lib.aria2c()}
+
+    def put(self, name, text):
+        (self.folder / "www" / name).write_text(text)
+        return f"{self.nginx.url}/{name}"
+
+    def run(self, case, program, *args, before=None):
+        """Exit code, files with their contents, and all that was said."""
+        home = self.folder / f"{case}-{program}"
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir()
+        if before:
+            before(home)
+        command = [self.programs[program].path, *OPTIONS, "-d", str(home), *map(str, args)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=home,
+                              stdin=subprocess.DEVNULL, env=lib.quiet_environment(home))
+        files = {str(path.relative_to(home)): hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+                 for path in home.rglob("*")
+                 if path.is_file() and path.suffix not in (".aria2",) and ".cache" not in path.parts}
+        return done.returncode, files, done.stdout + done.stderr
+
+    def both(self, case, *args, before=None, code=None, contents=True):
+        ours = self.run(case, "ours", *args, before=before)
+        theirs = self.run(case, "aria2c", *args, before=before)
+        lib.check(ours[0] == theirs[0],
+                  f"exit code {ours[0]}, aria2c has {theirs[0]}: {ours[2][-600:]}")
+        if code is not None:
+            lib.check(ours[0] == code, f"exit code {ours[0]}, not {code}")
+        if contents:
+            lib.check(ours[1] == theirs[1], f"files {ours[1]}, aria2c has {theirs[1]}")
+        else:
+            lib.check(set(ours[1]) == set(theirs[1]), f"files {ours[1]}, aria2c has {theirs[1]}")
+        return ours
+
+
+def cases(rig):
+    base = rig.nginx.url
+    good, bad, small = f"{base}/good.bin", f"{base}/bad.bin", f"{base}/other.bin"
+
+    def local(name, text):
+        path = rig.folder / name
+        path.write_text(text)
+        return path
+
+    def differ(name, text, *args, **how):
+        def run():
+            path = local(f"{name}.meta4", text)
+            rig.both(name, "-M", path, *args, **how)
+        return name, run
+
+    def by_url(name, text, *args, as_name=None, **how):
+        def run():
+            rig.both(name, rig.put(as_name or f"{name}.meta4", text), *args, **how)
+        return name, run
+
+    two = v4(entry("a/x.bin", sizes(), whole(), url(good)), entry("y.bin", url(small)))
+    many = v4(
+        entry("en.bin", "<language>en</language><os>Linux</os><version>1</version>", url(small)),
+        entry("de.bin", "<language>de</language><language>fr</language>", url(small)),
+        entry("all.bin", url(small)))
+    three = v3(
+        f'<file name="x.bin">{sizes()}<verification>{whole(kind="md5")}'
+        f'{pieces(kind="sha1")}</verification><resources>'
+        f'<url type="http" preference="10">{base}/nothing</url>'
+        f'<url type="http" preference="90">{good}</url></resources></file>')
+    wrong = f'<hash type="sha-256">{"0" * 64}</hash>'
+
+    def half(home):
+        # What an interrupted download leaves is made by the program itself in `resumed`.
+        (home / "x.bin").write_bytes(DATA)
+
+    yield differ("version-4", two, code=0)
+    yield differ("version-3", three, code=0)
+    yield differ("pieces-and-hash", v4(entry("x.bin", sizes(), whole(), pieces(), url(good))), code=0)
+    yield differ("no-size", v4(entry("x.bin", whole(), url(good))), code=0)
+    yield differ("wrong-whole-hash", v4(entry("x.bin", sizes(), wrong, url(good))), code=32)
+    yield differ("wrong-hash-of-a-weak-kind",
+                 v4(entry("x.bin", sizes(), f'<hash type="md5">{"0" * 32}</hash>', whole(), url(good))),
+                 code=0)
+    yield differ("wrong-size", v4(entry("x.bin", "<size>100</size>", url(good))), contents=False)
+    yield differ("one-mirror-dead", v4(entry("x.bin", sizes(), url(f"{base}/nothing"), url(good, 2))),
+                 code=0)
+    yield differ("all-mirrors-dead", v4(entry("x.bin", sizes(), url(f"{base}/nothing"))), code=3,
+                 contents=False)
+    yield differ("base-uri", v4(entry("x.bin", sizes(), url("../good.bin"))),
+                 f"--metalink-base-uri={base}/sub/m.meta4", code=0)
+    for option in ("--metalink-language=fr", "--metalink-os=Linux", "--metalink-version=1",
+                   "--metalink-language=xx", "--select-file=2-3"):
+        yield differ("filter" + option.replace("=", "-"), many, option)
+    yield differ("unsafe-name", v4(entry("../x.bin", url(good))), contents=False)
+    yield differ("broken", "<metalink", contents=False)
+    yield differ("there-already", v4(entry("x.bin", sizes(), whole(), url(good))), before=half)
+    yield differ("there-already-checked", v4(entry("x.bin", sizes(), whole(), pieces(), url(good))),
+                 "--check-integrity=true", before=half, code=0)
+    yield by_url("by-url", two, code=0)
+    yield by_url("by-url-mem", two, "--follow-metalink=mem", code=0)
+    yield by_url("by-url-not-followed", two, "--follow-metalink=false", code=0)
+    yield by_url("by-url-broken", "junk", code=0)
+    yield by_url("by-url-relative", v4(entry("x.bin", url("good.bin"))), code=0)
+    yield by_url("version-3-by-url", three, as_name="three.metalink", code=0)
+    yield by_url("torrent-missing", v4(entry(
+        "x.bin", sizes(), f'<metaurl mediatype="torrent">{base}/nothing.torrent</metaurl>',
+        url(good))), "--follow-metalink=mem", contents=True)
+
+    def corrupt():
+        text = v4(entry("x.bin", sizes(), whole(), pieces(), url(bad, 1), url(good, 2)))
+        path = local("corrupt.meta4", text)
+        before = len(rig.nginx.requests())
+        code, files, said = rig.run("corrupt", "ours", "-M", path)
+        lib.check(code == 0, f"exit code {code}: {said[-600:]}")
+        lib.check(files.get("x.bin") == hashlib.sha256(DATA).hexdigest()[:12], "the file is wrong")
+        named = "bad.bin" in said or str(rig.programs["ours"]) == "aria2c"
+        lib.check(named, f"the bad mirror is not named: {said[-600:]}")
+        wait = lib.wait_for
+        wait("the log", lambda: len(rig.nginx.requests()) > before, timeout=10)
+        sent = sum(request.sent for request in rig.nginx.requests()[before:])
+        again = sent - len(DATA)
+        slack = PIECE + 8 * lib.SOCKET_SLACK
+        lib.check(again <= slack, f"{again} bytes were fetched again")
+        return f"{again} bytes were fetched again"
+
+    def resumed():
+        text = v4(entry("x.bin", sizes(), whole(), pieces(), url(good)))
+        path = local("resumed.meta4", text)
+        home = rig.folder / "resumed-ours"
+        home.mkdir()
+        command = [rig.programs["ours"].path, *OPTIONS, "-d", str(home), "-M", str(path)]
+        process = subprocess.Popen([*command, "--max-download-limit=1M"], cwd=home,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   env=lib.quiet_environment(home))
+        try:
+            target = home / "x.bin"
+            lib.wait_for("some bytes", lambda: target.exists()
+                         and target.stat().st_blocks * 512 > 2 * lib.MIB)
+            process.terminate()
+            lib.check(process.wait(20) == 7, "an interrupted download has exit code 7")
+        finally:
+            if process.poll() is None:
+                process.kill()
+        before = len(rig.nginx.requests())
+        done = subprocess.run(command, cwd=home, capture_output=True, timeout=60,
+                              env=lib.quiet_environment(home))
+        lib.check(done.returncode == 0, f"exit code {done.returncode}")
+        lib.check(target.read_bytes() == DATA, "the file is wrong")
+        sent = sum(request.sent for request in rig.nginx.requests()[before:])
+        lib.check(sent < len(DATA), f"{sent} bytes were sent once more")
+        return f"{sent} of {len(DATA)} bytes"
+
+    def over_rpc():
+        home = rig.folder / "rpc"
+        home.mkdir()
+        document = base64.b64encode(two.encode()).decode()
+        bad_name = base64.b64encode(v4(entry("../x", url(good))).encode()).decode()
+        texts = {}
+        for name, program in rig.programs.items():
+            own = home / name
+            own.mkdir()
+            with lib.Server(program, own) as server:
+                gids = server.call("aria2.addMetalink", document, {"pause": "true"})
+                files = [server.status(gid)["files"][0] for gid in gids]
+                shown = [(file["length"], [uri["uri"] for uri in file["uris"]],
+                          file["path"].split("/")[-1]) for file in files]
+                errors = []
+                for garbage in (bad_name, base64.b64encode(b"junk").decode()):
+                    try:
+                        server.call("aria2.addMetalink", garbage)
+                    except lib.RpcError as error:
+                        errors.append(str(error))
+                texts[name] = (shown, errors)
+        lib.check(texts["ours"] == texts["aria2c"], f"{texts['ours']} beside {texts['aria2c']}")
+
+    yield "a corrupting mirror", corrupt
+    yield "resumed", resumed
+    yield "over RPC", over_rpc
+
+
+def main():
+    suite = lib.Suite("metalinks")
+    with lib.scratch("metalinks") as folder:
+        root = folder / "www"
+        root.mkdir()
+        (root / "good.bin").write_bytes(DATA)
+        spoilt = bytearray(DATA)
+        spoilt[SPOILT_PIECE * PIECE + 77] ^= 1
+        (root / "bad.bin").write_bytes(spoilt)
+        (root / "other.bin").write_bytes(OTHER)
+        with lib.Nginx(root, folder / "nginx") as nginx:
+            for name, run in cases(Rig(folder, nginx)):
+                suite.run(name, run)
+    suite.finish()
+
+
+main()
