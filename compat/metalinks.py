@@ -165,7 +165,7 @@ def cases(rig):
         text = v4(entry("x.bin", sizes(), whole(), pieces(), url(bad, 1), url(good, 2)))
         path = local("corrupt.meta4", text)
         before = len(rig.nginx.requests())
-        code, files, said = rig.run("corrupt", "ours", "-M", path)
+        code, files, said = rig.run("corrupt", "ours", "-s1", "-M", path)
         lib.check(code == 0, f"exit code {code}: {said[-600:]}")
         lib.check(files.get("x.bin") == hashlib.sha256(DATA).hexdigest()[:12], "the file is wrong")
         named = "bad.bin" in said or str(rig.programs["ours"]) == "aria2c"
