@@ -15,6 +15,7 @@ use super::listen::Inbound;
 use super::mse::Initiator;
 use super::share::TorrentShare;
 use super::swarm::Parting;
+use super::utp::Utp;
 use crate::base::error::{ErrorCode, Failure, Retry};
 use crate::base::rng::{Rng, random_bytes};
 use crate::net::dial;
@@ -45,6 +46,8 @@ pub struct NotGreeted {
     pub failure: Failure,
     /// The connection stood, but the encrypted handshake came to nothing.
     mse: bool,
+    /// The connection stood, but the other end hung up without a word.
+    mute: bool,
 }
 
 impl NotGreeted {
@@ -53,15 +56,19 @@ impl NotGreeted {
             parting,
             failure: Failure::new(code, Retry::OtherMirror, message),
             mse: false,
+            mute: false,
         }
     }
 
-    fn stream(error: &std::io::Error) -> Self {
+    fn stream(error: &std::io::Error, line: &Line) -> Self {
         let message = match error.kind() {
             std::io::ErrorKind::UnexpectedEof => "The peer hung up in the handshake.".to_owned(),
             _ => format!("The handshake with the peer failed: {error}"),
         };
-        Self::new(Parting::Failed, ErrorCode::Network, message)
+        Self {
+            mute: !line.heard,
+            ..Self::new(Parting::Failed, ErrorCode::Network, message)
+        }
     }
 
     fn late() -> Self {
@@ -103,21 +110,59 @@ pub async fn dial(
             message,
         ));
     }
-    let policy = torrent.crypto();
-    let line = connect(address, torrent, net).await?;
-    if plain && !policy.required {
+    let line = connect(address, None, torrent, net).await?;
+    let over_tcp = !line.utp && !hides(&torrent.proxy);
+    let failure = match shake_hands(address, line, plain, torrent, net).await {
+        Err(failure) if failure.mute && over_tcp && utp(address, net).is_some() => failure,
+        done => return done,
+    };
+    // Clients that have TCP turned off take the connection all the same, and hang up.
+    debug!("{address}: {}; it is dialled by uTP", failure.failure);
+    match connect(address, Some(Carrier::Utp), torrent, net).await {
+        Ok(line) => shake_hands(address, line, plain, torrent, net).await,
+        // What TCP said is the more telling.
+        Err(_) => Err(failure),
+    }
+}
+
+/// What carries the stream.
+#[derive(Clone, Copy)]
+enum Carrier {
+    Tcp,
+    Utp,
+}
+
+/// Our handshake on a new connection: encrypted, and on another one plain where that fails and may
+/// be.
+async fn shake_hands(
+    address: SocketAddr,
+    line: Line,
+    plain: bool,
+    torrent: &TorrentShare,
+    net: &BtNet,
+) -> Result<Greeted, NotGreeted> {
+    let required = torrent.crypto().required;
+    let carrier = match line.utp {
+        true => Carrier::Utp,
+        false => Carrier::Tcp,
+    };
+    if plain && !required {
         return greet(line, torrent, net, true).await;
     }
     let failure = match encrypted(line, torrent, net).await {
-        Err(failure) if failure.mse && !policy.required => failure,
+        Err(failure) if failure.mse && !required => failure,
         done => return done,
     };
     debug!(
         "{address}: {}; it is dialled again without encryption",
         failure.failure
     );
-    let line = connect(address, torrent, net).await?;
+    let line = connect(address, Some(carrier), torrent, net).await?;
     greet(line, torrent, net, true).await
+}
+
+fn utp(address: SocketAddr, net: &BtNet) -> Option<&Utp> {
+    net.utp().filter(|utp| utp.reaches(address))
 }
 
 /// Answers a peer that has dialled us.
@@ -132,8 +177,10 @@ pub async fn answer(
     greet(inbound.line, torrent, net, true).await
 }
 
+/// By TCP, and by uTP where that fails, unless `carrier` names one.
 async fn connect(
     address: SocketAddr,
+    carrier: Option<Carrier>,
     torrent: &TorrentShare,
     net: &BtNet,
 ) -> Result<Line, NotGreeted> {
@@ -156,9 +203,17 @@ async fn connect(
         return Ok(over_tcp(stream));
     }
     let tcp = timeout(time, dial::address(address, &torrent.connection));
-    let Some(utp) = net.utp().filter(|utp| utp.reaches(address)) else {
-        let stream = tcp.await.map_err(|_| late())?.map_err(unreachable)?;
-        return Ok(over_tcp(stream));
+    let utp = match (carrier, utp(address, net)) {
+        (Some(Carrier::Utp), Some(utp)) => {
+            let stream = timeout(time, utp.dial(address)).await.map_err(|_| late())?;
+            let refused = |why| NotGreeted::new(Parting::Failed, ErrorCode::Network, why);
+            return Ok(Line::plain(stream.map_err(refused)?, true));
+        }
+        (None, Some(utp)) => utp,
+        _ => {
+            let stream = tcp.await.map_err(|_| late())?.map_err(unreachable)?;
+            return Ok(over_tcp(stream));
+        }
     };
     tokio::pin!(tcp);
     let mut tcp_failure = None;
@@ -225,7 +280,7 @@ async fn initiate(line: &mut Line, mut initiator: Initiator) -> Result<(), NotGr
         if !output.is_empty() {
             // The ciphers of the line are not set yet: this goes out as it is.
             let sent = line.send(&output).await;
-            sent.map_err(|error| NotGreeted::stream(&error))?;
+            sent.map_err(|error| NotGreeted::stream(&error, line))?;
         }
         let progress = initiator.handle_input(&mut line.input).map_err(|error| {
             let message = format!("The encrypted handshake failed: {error}");
@@ -240,7 +295,7 @@ async fn initiate(line: &mut Line, mut initiator: Initiator) -> Result<(), NotGr
         if !pending {
             let len = line.input.len() + 1;
             let filled = line.fill(len).await;
-            filled.map_err(|error| NotGreeted::stream(&error))?;
+            filled.map_err(|error| NotGreeted::stream(&error, line))?;
         }
     }
 }
@@ -262,7 +317,7 @@ async fn greet(
     let deadline = Instant::now() + HANDSHAKE_TIME_MAX;
     match timeout_at(deadline.into(), exchange).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(NotGreeted::stream(&error)),
+        Ok(Err(error)) => return Err(NotGreeted::stream(&error, &line)),
         Err(_) => return Err(NotGreeted::late()),
     }
     let bytes = line.input.split_to(HANDSHAKE_LEN);

@@ -19,6 +19,8 @@ pub struct Line {
     pub encrypt: Cipher,
     pub decrypt: Cipher,
     pub utp: bool,
+    /// The other end has said something.
+    pub heard: bool,
 }
 
 impl Line {
@@ -30,6 +32,7 @@ impl Line {
             encrypt: Cipher::Plain,
             decrypt: Cipher::Plain,
             utp,
+            heard: false,
         }
     }
 
@@ -43,6 +46,7 @@ impl Line {
             if self.stream.read_buf(&mut self.input).await? == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
+            self.heard = true;
             self.decrypt.apply(&mut self.input[before..]);
         }
         Ok(())

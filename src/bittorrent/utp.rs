@@ -15,6 +15,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 use tracing::{debug, info};
 
 use super::bt_net::BtNet;
@@ -27,6 +28,8 @@ use crate::net::udp::{Datagrams, Family, Share};
 const STREAM_COUNT_MAX: NonZeroUsize = NonZeroUsize::new(500).unwrap();
 /// A stream whose other end acknowledges nothing for so long is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// The first question is repeated after so long, and then after twice that again and again.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// Of the kernel, for datagrams that wait for us; it gives less where that is its limit.
 const RECEIVE_BUFFER_LEN: usize = 4 << 20;
 /// Datagrams that wait for who shares the socket.
@@ -106,12 +109,21 @@ impl Utp {
         }
     }
 
+    /// Asks until somebody answers; who has less patience drops the future.
+    ///
     /// # Errors
-    /// Nobody answers; how long that takes is the crate's business.
+    /// There is no socket for the address, or it is of no use.
     pub async fn dial(&self, address: SocketAddr) -> Result<Box<dyn Stream>, String> {
         let port = self.port(address).ok_or("no socket of this family")?;
-        let stream = port.streams.connect(address).await;
-        Ok(Box::new(stream.map_err(|error| error.to_string())?))
+        let mut patience = ANSWER_TIME;
+        loop {
+            match timeout(patience, port.streams.connect(address)).await {
+                Ok(Ok(stream)) => return Ok(Box::new(stream)),
+                Ok(Err(error)) => return Err(error.to_string()),
+                // The crate asks once only, and datagrams get lost.
+                Err(_) => patience *= 2,
+            }
+        }
     }
 }
 

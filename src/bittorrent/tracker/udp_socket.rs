@@ -42,7 +42,8 @@ struct Shared {
 }
 
 impl UdpTrackers {
-    /// `ports`: the first free one is bound (`dht-listen-port`).
+    /// `ports`: the first free one is bound (`dht-listen-port`), any one where the DHT and uTP leave
+    /// none.
     pub fn new(ports: Vec<RangeInclusive<u32>>) -> Arc<Self> {
         Arc::new(Self {
             ports,
@@ -93,8 +94,14 @@ impl UdpTrackers {
         {
             return Ok(shared.clone());
         }
+        let socket = match udp::bind(family, None, &self.ports, settings) {
+            Err(busy) if busy.kind() == io::ErrorKind::AddrInUse => {
+                udp::bind(family, None, &[], settings)?
+            }
+            bound => bound?,
+        };
         let shared = Arc::new(Shared {
-            socket: udp::bind(family, None, &self.ports, settings)?,
+            socket,
             waiting: Mutex::default(),
             connections: Mutex::default(),
         });
