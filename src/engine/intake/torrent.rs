@@ -87,6 +87,9 @@ pub(in crate::engine) fn of_fetched(
     }
 }
 
+/// The mirrors of the only file of a torrent, and everything else of it.
+type Parts = (Box<[Arc<str>]>, Box<Brief>);
+
 /// The download of a torrent file that an earlier process kept: the mirrors of its only file, and
 /// everything else. `extra` are web seeds that are not in it.
 ///
@@ -96,7 +99,7 @@ pub(in crate::engine) fn of_kept(
     file: Bytes,
     extra: &[String],
     line: Option<Line>,
-) -> Result<(Box<[Arc<str>]>, Box<Brief>), Failure> {
+) -> Result<Parts, Failure> {
     let path = line.as_ref().map(|line| &*line.text);
     let metainfo = Metainfo::parse(&file, &fallback_name(path))?;
     let payload = Payload::new(PayloadKind::Torrent, file, 0);
@@ -117,7 +120,7 @@ fn of_metainfo(
     more_uris: &[String],
     line: Option<Line>,
     payload: Payload,
-) -> (Box<[Arc<str>]>, Box<Brief>) {
+) -> Parts {
     let content = Content::of_torrent(Arc::clone(&metainfo));
     let bases: Vec<Arc<str>> = metainfo
         .web_seeds
