@@ -125,10 +125,8 @@ async fn race(
     interface: Option<&Interface>,
 ) -> Result<TcpStream, Failure> {
     let mut running = FuturesUnordered::new();
-    let mut waiting = addresses.into_iter();
     let mut failure = None;
-    loop {
-        let Some(next) = waiting.next() else { break };
+    for next in addresses {
         running.push(attempt(next, settings, interface));
         tokio::select! {
             Some(result) = running.next() => match result {

@@ -122,6 +122,9 @@ struct Connection {
     turn: u32,
 }
 
+/// A block's bytes and the peer they came from.
+type Part = (Vec<u8>, usize);
+
 pub struct Torrent {
     rng: Rng,
     pub origin: Vec<u8>,
@@ -132,7 +135,7 @@ pub struct Torrent {
     pub seeds: Vec<WebSeed>,
     pub open_bytes_max: u64,
     lines: Vec<Line>,
-    parts: HashMap<PieceIdx, Vec<Option<(Vec<u8>, usize)>>>,
+    parts: HashMap<PieceIdx, Vec<Option<Part>>>,
     connections: BTreeMap<SourceId, Connection>,
     now: Instant,
     began: Instant,

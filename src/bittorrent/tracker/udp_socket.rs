@@ -26,10 +26,11 @@ const CONNECTIONS_MAX: usize = 500;
 pub struct UdpTrackers {
     ports: Vec<RangeInclusive<u32>>,
     /// By family and interface, with the task that reads.
-    sockets: Mutex<HashMap<Place, (Arc<Shared>, JoinHandle<()>)>>,
+    sockets: Mutex<HashMap<Place, Reading>>,
 }
 
 type Place = (Family, Option<String>);
+type Reading = (Arc<Shared>, JoinHandle<()>);
 /// Whose answer it must be, and who waits for it.
 type Waiting = (SocketAddr, UnboundedSender<Vec<u8>>);
 

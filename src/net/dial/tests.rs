@@ -128,7 +128,7 @@ async fn socks5_with_and_without_login() {
 #[tokio::test]
 async fn socks4a_sends_the_name() {
     let ask = b"\x04\x01\x01\x02\x00\x00\x00\x01u\x00name.test\x00".to_vec();
-    let port = scripted(vec![(ask, b"\x00\x5a\0\0\0\0\0\0220 hi".to_vec())]).await;
+    let port = scripted(vec![(ask, b"\x00\x5a\0\0\0\0\0\x00220 hi".to_vec())]).await;
     let found = dialled(format!("socks4a://u@127.0.0.1:{port}")).await;
     assert_eq!(found.unwrap(), "220 hi");
 }

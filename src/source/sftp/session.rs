@@ -69,10 +69,13 @@ impl Session {
     }
 }
 
+/// Whether a key is of the kind to ask for.
+type Kind = fn(&keys::Algorithm) -> bool;
+
 /// A server with keys of several kinds shows the one we prefer; the one that is pinned may be any
 /// of them, so each kind is tried before the server is refused.
 async fn connect(place: &Place, settings: &FtpSettings) -> Result<Handle<HostKey>, Failure> {
-    let kinds: Vec<Option<fn(&keys::Algorithm) -> bool>> = match settings.host_key_digest {
+    let kinds: Vec<Option<Kind>> = match settings.host_key_digest {
         None => vec![None],
         Some(_) => vec![
             None,
@@ -101,7 +104,7 @@ enum Refused {
 async fn connect_by(
     place: &Place,
     settings: &FtpSettings,
-    kind: Option<fn(&keys::Algorithm) -> bool>,
+    kind: Option<Kind>,
 ) -> Result<Handle<HostKey>, Refused> {
     let connection = &settings.connection;
     let deadline = Instant::now() + connection.connect_timeout;
