@@ -76,6 +76,9 @@ impl Core {
         }
         if bulk.work == Work::Purge {
             self.registry.lock().forget_failures();
+            if let Some(store) = &self.store {
+                store.clear_history();
+            }
         }
         answer(bulk.reply, Ok(()));
     }

@@ -54,6 +54,8 @@ impl Core {
                 self.begin_bulk(bulk);
             }
             Command::RemoveResult { gid, reply } => answer(reply, self.remove_result(gid)),
+            Command::SearchHistory { search } => self.search_history(search),
+            Command::ForgetHistory { gid, reply } => answer(reply, self.forget_history(gid)),
             Command::SaveSession { reply } => self.save_session(reply),
             Command::ExportSession { path, reply } => self.export_session(path, reply),
             Command::UntilQuiet { gid, reply } => match self.running.get_mut(&gid) {
@@ -222,6 +224,7 @@ impl Core {
         self.limits.set(settings.down_limit, settings.up_limit);
         self.saver.set_path(settings.save_session.clone());
         self.settings = settings;
+        self.set_history_max();
         if changed.contains(&keys::SAVE_SESSION_INTERVAL.id) {
             self.plan_next_save(Instant::now());
         }

@@ -244,6 +244,7 @@ pub(super) fn assemble(
         syncer: Syncer::default(),
         space: Space::default(),
     };
+    core.set_history_max();
     core.plan_next_save(Instant::now());
     Ok((core, handle, inbox))
 }

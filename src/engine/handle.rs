@@ -18,6 +18,7 @@ use super::{Event, EventKind};
 use crate::base::gid::Gid;
 use crate::limit::LimitTree;
 use crate::option::{OptionId, OptionSet};
+use crate::store::Search;
 
 /// The engine, as others see it. Cheap to clone. When the engine has ended, calls give
 /// [`RequestError::ShutDown`], and what was last known can still be read.
@@ -76,6 +77,13 @@ pub(super) enum Command {
         reply: Reply<()>,
     },
     RemoveResult {
+        gid: Gid,
+        reply: Reply<()>,
+    },
+    SearchHistory {
+        search: Search,
+    },
+    ForgetHistory {
         gid: Gid,
         reply: Reply<()>,
     },
@@ -372,7 +380,10 @@ impl EngineHandle {
             .await
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, RequestError> {
+    pub(super) async fn ask<T>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Result<T, RequestError> {
         let (reply, answer) = oneshot::channel();
         self.commands
             .send(command(reply))

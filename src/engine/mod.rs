@@ -19,6 +19,7 @@ mod event;
 mod file_view;
 mod footprint;
 mod handle;
+mod history;
 mod intake;
 mod keepsakes;
 mod launch;
@@ -52,6 +53,7 @@ pub use event::{Event, EventKind, Subject};
 pub use file_view::FileView;
 pub use footprint::Footprint;
 pub use handle::EngineHandle;
+pub use history::HistoryPage;
 pub use intake::usable_uri;
 pub use launch::{DataRuntime, Launch, Launcher, Running};
 pub use queue::How;
@@ -493,6 +495,15 @@ impl Core {
                 store.remove(gid);
             }
         }
+        for download in changes.fallen {
+            // Without a history it is gone.
+            if self.settings.history_len() == 0 {
+                store.remove(download.gid());
+                continue;
+            }
+            let saved = session::Saved::of(&download);
+            store.archive(download.gid(), Box::new(move || saved.into_record()), false);
+        }
         for gid in changes.changed {
             if self.syncer.is_busy_with(gid) {
                 // Told when its files are on the disk.
@@ -501,6 +512,12 @@ impl Core {
             if let Some(download) = registry.kept(gid) {
                 let saved = session::Saved::of(download);
                 store.put(gid, Box::new(move || saved.into_record()));
+            }
+        }
+        for gid in changes.fallen_failures {
+            if let Some(download) = registry.kept(gid) {
+                let saved = session::Saved::of(download);
+                store.archive(gid, Box::new(move || saved.into_record()), true);
             }
         }
     }

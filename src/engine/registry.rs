@@ -40,6 +40,10 @@ pub struct Registry {
     next_order: i64,
     changed: Vec<Gid>,
     gone: Vec<Gid>,
+    /// Results that are no longer shown.
+    fallen: Vec<Box<Download>>,
+    /// Of those the ones that belong into the session file.
+    fallen_failures: Vec<Gid>,
     /// Paused by want of something, not by a user.
     held: BTreeSet<Gid>,
     global: Arc<OptionSet>,
@@ -74,11 +78,18 @@ pub(super) struct Stepped {
 pub(super) struct Changes {
     pub changed: Vec<Gid>,
     pub gone: Vec<Gid>,
+    /// No longer shown; for the history.
+    pub fallen: Vec<Box<Download>>,
+    /// For the history and the session file.
+    pub fallen_failures: Vec<Gid>,
 }
 
 impl Changes {
     pub fn is_empty(&self) -> bool {
-        self.changed.is_empty() && self.gone.is_empty()
+        self.changed.is_empty()
+            && self.gone.is_empty()
+            && self.fallen.is_empty()
+            && self.fallen_failures.is_empty()
     }
 }
 
@@ -99,6 +110,8 @@ impl Registry {
             next_order: 0,
             changed: Vec::new(),
             gone: Vec::new(),
+            fallen: Vec::new(),
+            fallen_failures: Vec::new(),
             held: BTreeSet::new(),
             global,
             session_id,
@@ -424,10 +437,15 @@ impl Registry {
 
     /// Notes when a download stopped, if it just has.
     pub(super) fn note_stop(&mut self, gid: Gid, now: SystemTime) {
-        let Some(slot) = self.by_gid.get(&gid) else {
-            return;
+        let shown = self.by_gid.get(&gid).copied();
+        let download = match shown {
+            Some(slot) => self.slots[slot as usize].as_mut(),
+            None => self
+                .dropped_failures
+                .get_mut(&gid)
+                .or_else(|| self.fallen.last_mut().filter(|last| last.gid == gid)),
         };
-        if let Some(download) = &mut self.slots[*slot as usize]
+        if let Some(download) = download
             && download.stopped_at.is_none()
             && matches!(download.state, DownloadState::Stopped(_))
         {
@@ -441,6 +459,11 @@ impl Registry {
         let dropped = std::mem::take(&mut self.dropped_failures);
         self.gone.extend(dropped.into_keys());
         self.last_error = None;
+    }
+
+    /// Forgets a failure that is no result any more; false: there is none of this GID.
+    pub(super) fn forget_failure(&mut self, gid: Gid) -> bool {
+        self.dropped_failures.remove(&gid).is_some()
     }
 
     /// A download, even if it is no result any more but belongs into the session file.
@@ -475,6 +498,8 @@ impl Registry {
         let changes = Changes {
             changed: std::mem::take(&mut self.changed),
             gone: std::mem::take(&mut self.gone),
+            fallen: std::mem::take(&mut self.fallen),
+            fallen_failures: std::mem::take(&mut self.fallen_failures),
         };
         for gid in &changes.changed {
             if let Some(slot) = self.by_gid.get(gid)
@@ -618,9 +643,10 @@ impl Registry {
             let failed = matches!(download.state, DownloadState::Stopped(Outcome::Failed(_)));
             if failed && self.keep_failures {
                 download.shrink();
+                self.fallen_failures.push(download.gid);
                 self.dropped_failures.insert(download.gid, download);
             } else {
-                self.gone.push(download.gid);
+                self.fallen.push(download);
             }
         }
     }

@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, oneshot};
 use tracing::warn;
 
 use super::Core;
+use super::brief::Brief;
 use super::download::{Download, Kept, Rare};
 use super::handle::Reply;
 use super::origin::{SavedOrigin, restore_or_fail};
@@ -20,6 +21,7 @@ use super::request::RequestError;
 use super::state::{DownloadState, ListKind, Outcome, Then};
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::gid::Gid;
+use crate::format::info_hash::InfoHash;
 use crate::option::keys::DIR;
 use crate::option::spec::LIST;
 use crate::option::{OptionId, OptionSet, find};
@@ -38,6 +40,7 @@ pub(super) struct Saved {
     following: Option<Gid>,
     belongs_to: Option<Gid>,
     stopped_at: Option<SystemTime>,
+    info_hash: Option<InfoHash>,
     origin: Option<SavedOrigin>,
 }
 
@@ -69,6 +72,7 @@ impl Saved {
             following: download.following(),
             belongs_to: download.belongs_to(),
             stopped_at: download.stopped_at,
+            info_hash: download.brief().and_then(Brief::info_hash),
             origin: download.brief().and_then(SavedOrigin::of),
         }
     }
@@ -89,6 +93,7 @@ impl Saved {
             uploaded: self.kept.uploaded,
             piece_len: self.kept.piece_len,
             path: self.kept.path,
+            info_hash: self.info_hash.map(|hash| hash.to_string()),
             followed_by: self.followed_by.iter().map(|gid| gid.value()).collect(),
             following: self.following.map(Gid::value),
             belongs_to: self.belongs_to.map(Gid::value),

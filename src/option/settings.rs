@@ -358,7 +358,7 @@ pub struct EngineSettings {
     pub up_limit: Rate,
     /// Stopped downloads that RPC shows.
     pub results_max: usize,
-    /// Stopped downloads that the store keeps.
+    /// Stopped downloads that the store keeps, those that RPC shows among them.
     pub history_max: usize,
     /// Failures stay for the session file even when they are no results any more; only where one
     /// may be written.
@@ -379,6 +379,13 @@ pub struct EngineSettings {
     /// Process whose end is ours.
     pub stop_with_process: Option<u32>,
     pub hooks: HookSettings,
+}
+
+impl EngineSettings {
+    /// Stopped downloads that the store keeps beyond those that RPC shows.
+    pub fn history_len(&self) -> usize {
+        self.history_max - self.results_max
+    }
 }
 
 impl From<&OptionSet> for EngineSettings {

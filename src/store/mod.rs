@@ -2,11 +2,13 @@
 //!
 //! The store is a copy that can be rebuilt, kept by a thread of its own: callers never wait for
 //! it. Changes are gathered for a moment and written as one batch, flushed at most once a second.
+//! Results that are no longer shown are moved to a tree of their own, the history.
 //! Beside it lies `session.txt`, the same session in aria2's format: the spare copy if the store
 //! is damaged, and the way back to aria2c. Bytes and bitfields are not here but in the control
 //! files beside the data.
 
 mod file;
+mod history;
 mod migrate;
 mod open;
 mod payloads;
@@ -24,6 +26,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 pub use file::replace;
+pub use history::{Found, HistoryKey, Search};
 pub use payloads::{Payload, payload_dir};
 pub use record::{Origin, OriginKind, Place, Record};
 pub use session_text::{Naming, push_entry};
@@ -59,7 +62,12 @@ pub struct Restored {
 
 enum Job {
     Put(Gid, MakeRecord),
+    /// To the history; true: it stays among the downloads as well.
+    Archive(Gid, MakeRecord, bool),
     Remove(Gid),
+    ClearHistory,
+    HistoryMax(usize),
+    Search(Search),
     /// A session file without the removed downloads has been written.
     Forget,
     /// There are no other downloads than these.
@@ -97,9 +105,30 @@ impl Store {
         self.send(Job::Put(gid, record));
     }
 
-    /// Notes that a download is gone for good.
+    /// Moves a result to the history. One that a session file still names is to stay among the
+    /// downloads as well.
+    pub fn archive(&self, gid: Gid, record: MakeRecord, stays: bool) {
+        self.send(Job::Archive(gid, record, stays));
+    }
+
+    /// Notes that a download or a result of the history is gone for good.
     pub fn remove(&self, gid: Gid) {
         self.send(Job::Remove(gid));
+    }
+
+    /// Forgets the whole history.
+    pub fn clear_history(&self) {
+        self.send(Job::ClearHistory);
+    }
+
+    /// How many results the history keeps; the oldest go.
+    pub fn set_history_max(&self, max: usize) {
+        self.send(Job::HistoryMax(max));
+    }
+
+    /// Looks into the history, on the store's thread.
+    pub fn search(&self, search: Search) {
+        self.send(Job::Search(search));
     }
 
     /// Whether the store has lost track, because it could not be written for a while: tell it

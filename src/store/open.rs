@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use sled::{Batch, Db, Tree};
 use tracing::{error, info, warn};
 
+use super::history::History;
 use super::payloads::Payloads;
 use super::record::{Place, Record};
 use super::tally::Tally;
@@ -56,6 +57,7 @@ pub(super) fn open_locked(dir: &Path, lock: File) -> Result<(Writer, Restored), 
         db,
         downloads,
         gone,
+        history,
         tally,
         mut content,
     } = trees;
@@ -69,6 +71,7 @@ pub(super) fn open_locked(dir: &Path, lock: File) -> Result<(Writer, Restored), 
         tally,
         gone,
         payloads,
+        history: History::new(history, dir),
         text_file,
         lock: Some(lock),
     };
@@ -79,6 +82,7 @@ struct Trees {
     db: Db,
     downloads: Tree,
     gone: Tree,
+    history: Tree,
     tally: Tally,
     content: Restored,
 }
@@ -189,11 +193,13 @@ fn open_trees(db_dir: &Path) -> Result<Trees, Trouble> {
     check_schema(&db, is_new)?;
     let downloads = db.open_tree("downloads")?;
     let gone = db.open_tree("gone")?;
+    let history = db.open_tree("history")?;
     let (tally, content) = scan(&downloads, &gone)?;
     Ok(Trees {
         db,
         downloads,
         gone,
+        history,
         tally,
         content,
     })
@@ -286,12 +292,15 @@ impl Trees {
 
 /// sled never shrinks: a store much larger than its content is written anew.
 fn compact(db_dir: &Path, trees: Trees) -> Result<Trees, Trouble> {
+    let size = trees.db.size_on_disk()?;
+    if size <= COMPACT_LEN_MIN {
+        return Ok(trees);
+    }
     let mut content_len = 0;
-    for entry in &trees.downloads {
+    for entry in trees.downloads.iter().chain(&trees.history) {
         let (key, value) = entry?;
         content_len += (key.len() + value.len()) as u64;
     }
-    let size = trees.db.size_on_disk()?;
     if size <= COMPACT_LEN_MIN.max(COMPACT_TIMES * content_len) {
         return Ok(trees);
     }
@@ -302,7 +311,11 @@ fn compact(db_dir: &Path, trees: Trees) -> Result<Trees, Trouble> {
         let _ = fs::remove_dir_all(leftover);
     }
     let new = open_trees(&new_dir)?;
-    for (from, to) in [(&trees.downloads, &new.downloads), (&trees.gone, &new.gone)] {
+    for (from, to) in [
+        (&trees.downloads, &new.downloads),
+        (&trees.gone, &new.gone),
+        (&trees.history, &new.history),
+    ] {
         copy_tree(from, to)?;
     }
     new.db.flush()?;

@@ -38,6 +38,9 @@ pub struct Record {
     pub piece_len: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Of torrents and magnet links, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub info_hash: Option<String>,
     /// Of torrents, Metalinks and magnet links.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
@@ -163,6 +166,7 @@ impl Record {
             uploaded: 0,
             piece_len: 0,
             path: None,
+            info_hash: None,
             origin: None,
             payload: Payload::default(),
             followed_by: Vec::new(),

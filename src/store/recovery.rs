@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info};
 
-use super::writer::{Changes, Writer};
+use super::history::Found;
+use super::writer::{Change, Changes, Writer};
 use super::{Job, open};
 use crate::base::error::{ErrorCode, Failure};
 
@@ -24,7 +25,7 @@ pub(super) fn run(
     jobs: &Receiver<Job>,
     wants_all: &AtomicBool,
 ) -> Result<(), Failure> {
-    let mut changes = Changes::new();
+    let mut changes = Changes::default();
     loop {
         // sled panics on some failures of its disk.
         let work = AssertUnwindSafe(|| writer.work(jobs, &mut changes));
@@ -78,11 +79,24 @@ fn take_in(jobs: &Receiver<Job>, changes: &mut Changes, failure: &Failure) -> bo
     loop {
         match jobs.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Job::Put(gid, make)) => {
-                changes.insert(gid, Some(make));
+                changes.by_gid.insert(gid, Change::Put(make));
             }
             Ok(Job::Remove(gid)) => {
-                changes.insert(gid, None);
+                changes.by_gid.insert(gid, Change::Gone);
             }
+            Ok(Job::Archive(gid, make, stays)) => {
+                changes.by_gid.insert(gid, Change::Archive(make, stays));
+            }
+            Ok(Job::ClearHistory) => {
+                changes.clears_history = true;
+                for change in changes.by_gid.values_mut() {
+                    if matches!(change, Change::Archive(..)) {
+                        *change = Change::Gone;
+                    }
+                }
+            }
+            Ok(Job::HistoryMax(max)) => changes.history_max = Some(max),
+            Ok(Job::Search(search)) => (search.done)(Found::default()),
             // All of it is asked for again.
             Ok(Job::Forget | Job::Known(_)) => {}
             Ok(Job::Sync(done)) => done(Err(failure.clone())),

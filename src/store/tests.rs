@@ -279,3 +279,100 @@ fn nothing_older_than_a_second_is_lost() {
     let (_store, restored) = Store::open(dir.path()).unwrap();
     assert_eq!(restored.records.len(), 299);
 }
+
+/// GIDs in the history, the latest first.
+fn history(store: &Store, before: Option<HistoryKey>, skip: usize, take: usize) -> Vec<u64> {
+    look(store, before, skip, take)
+        .records
+        .iter()
+        .map(|record| record.gid.value())
+        .collect()
+}
+
+fn look(store: &Store, before: Option<HistoryKey>, skip: usize, take: usize) -> Found {
+    let (found, answer) = mpsc::channel();
+    store.search(Search {
+        admits: Box::new(|record| record.gid.value() != 13),
+        before,
+        skip,
+        take,
+        done: Box::new(move |page| found.send(page).unwrap()),
+    });
+    answer.recv().unwrap()
+}
+
+fn archive(store: &Store, number: u64, stays: bool) {
+    let record = Record {
+        at: 1000 + number,
+        ..record(number, Place::Complete, number as i64)
+    };
+    store.archive(record.gid, Box::new(move || record), stays);
+}
+
+#[test]
+fn results_move_to_the_history_and_are_not_loaded_from_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    for number in 10..20 {
+        put(&store, record(number, Place::Complete, number as i64));
+    }
+    sync(&store);
+    (10..19).for_each(|number| archive(&store, number, number == 10));
+    assert_eq!(history(&store, None, 0, 3), [18, 17, 16]);
+    sync(&store);
+    // As after a kill.
+    drop(store);
+    let (store, restored) = Store::open(dir.path()).unwrap();
+    assert_eq!(numbers(&restored), [10, 19]);
+    assert!(
+        restored.forgotten.contains(&gid(11)),
+        "an old session file names it"
+    );
+    let page = look(&store, None, 1, 2);
+    assert_eq!(page.records[0].option("dir"), Some("/dl"));
+    assert_eq!(history(&store, page.next, 0, 9), [15, 14, 12, 11, 10]);
+    assert_eq!(look(&store, None, 0, 0).count, 8);
+    // Moving it once more makes no second one of it.
+    archive(&store, 10, true);
+    store.remove(gid(17));
+    store.set_history_max(5);
+    assert_eq!(history(&store, None, 0, 9), [18, 16, 15, 14]);
+    store.remove(gid(18));
+    store.close().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    assert_eq!(history(&store, None, 0, 9), [16, 15, 14]);
+    store.clear_history();
+    assert_eq!(look(&store, None, 0, 0).count, 0);
+    store.close().unwrap();
+    let (store, restored) = Store::open(dir.path()).unwrap();
+    assert_eq!(numbers(&restored), [10, 19]);
+    assert_eq!(look(&store, None, 0, 0).count, 0);
+}
+
+#[test]
+fn the_history_keeps_torrents() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let mut torrent = record(7, Place::Complete, 7);
+    torrent.origin = Some(Origin::new(OriginKind::Torrent));
+    torrent.payload = Arc::new(parking_lot::Mutex::new(Some("d4:infoe".into())));
+    let again = torrent.clone();
+    put(&store, torrent);
+    sync(&store);
+    store.archive(again.gid, Box::new(move || again), false);
+    sync(&store);
+    assert_eq!(
+        fs::read_dir(dir.path().join("torrents")).unwrap().count(),
+        0
+    );
+    drop(store);
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let found = look(&store, None, 0, 1);
+    assert_eq!(
+        found.records[0].payload.lock().as_deref(),
+        Some(&b"d4:infoe"[..])
+    );
+    store.remove(gid(7));
+    sync(&store);
+    assert_eq!(fs::read_dir(dir.path().join("history")).unwrap().count(), 0);
+}

@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use sled::transaction::{TransactionError, Transactional};
 use sled::{Batch, Db, Tree};
 use tracing::{debug, warn};
 
+use super::history::{Found, History, key_of};
 use super::payloads::Payloads;
 use super::record::Record;
 use super::session_text::{Naming, push_entry};
@@ -31,8 +33,23 @@ const TEXT_PART: u32 = 20;
 /// More removed downloads than these are not remembered for the sake of old session files.
 const FORGOTTEN_MAX: usize = 50_000;
 
-/// The last change of each download; `None`: it is gone.
-pub(super) type Changes = HashMap<Gid, Option<MakeRecord>>;
+/// What is still to be written.
+#[derive(Default)]
+pub(super) struct Changes {
+    /// The last change of each download.
+    pub by_gid: HashMap<Gid, Change>,
+    /// What is in the history goes before anything else.
+    pub clears_history: bool,
+    /// Remembered for a writer that goes on in place of this one.
+    pub history_max: Option<usize>,
+}
+
+pub(super) enum Change {
+    Put(MakeRecord),
+    /// To the history; true: it stays among the downloads as well.
+    Archive(MakeRecord, bool),
+    Gone,
+}
 
 pub(super) struct Writer {
     pub db: Db,
@@ -40,6 +57,7 @@ pub(super) struct Writer {
     pub tally: Tally,
     pub gone: Tree,
     pub payloads: Payloads,
+    pub history: History,
     /// sled's own file, for what its flush leaves out.
     pub db_file: PathBuf,
     pub text_file: PathBuf,
@@ -69,7 +87,14 @@ impl Writer {
             text_is_old: true,
             next_text: now,
         };
-        if !changes.is_empty() {
+        if changes.clears_history {
+            self.history.clear()?;
+            changes.clears_history = false;
+        }
+        if let Some(max) = changes.history_max {
+            self.history.set_max(max)?;
+        }
+        if !changes.by_gid.is_empty() {
             plan.changed();
         }
         loop {
@@ -79,12 +104,35 @@ impl Writer {
             };
             match job {
                 Ok(Job::Put(gid, make)) => {
-                    changes.insert(gid, Some(make));
+                    changes.by_gid.insert(gid, Change::Put(make));
+                    plan.changed();
+                }
+                Ok(Job::Archive(gid, make, stays)) => {
+                    changes.by_gid.insert(gid, Change::Archive(make, stays));
                     plan.changed();
                 }
                 Ok(Job::Remove(gid)) => {
-                    changes.insert(gid, None);
+                    changes.by_gid.insert(gid, Change::Gone);
                     plan.changed();
+                }
+                Ok(Job::ClearHistory) => {
+                    self.apply(changes)?;
+                    self.history.clear()?;
+                    // Flushed with the next change, which this is one of.
+                    plan.changed();
+                }
+                Ok(Job::HistoryMax(max)) => {
+                    changes.history_max = Some(max);
+                    self.apply(changes)?;
+                    self.history.set_max(max)?;
+                }
+                Ok(Job::Search(search)) => {
+                    self.apply(changes)?;
+                    let found = self.history.search(&search);
+                    (search.done)(found.unwrap_or_else(|failure| {
+                        warn!(%failure, "the history cannot be read");
+                        Found::default()
+                    }));
                 }
                 Ok(Job::Forget) => {
                     self.apply(changes)?;
@@ -107,7 +155,7 @@ impl Writer {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if changes.len() >= BATCH_MAX {
+            if changes.by_gid.len() >= BATCH_MAX {
                 self.apply(changes)?;
             }
             if plan.flush_is_due() {
@@ -137,7 +185,10 @@ impl Writer {
         for entry in &self.downloads {
             let (key, _) = entry.map_err(failed)?;
             if let Some(gid) = Record::gid_of(&key).filter(|gid| !gids.contains(gid)) {
-                changes.insert(gid, None);
+                let stays = |change: &mut Change| matches!(change, Change::Archive(..));
+                if !changes.by_gid.get_mut(&gid).is_some_and(stays) {
+                    changes.by_gid.insert(gid, Change::Gone);
+                }
             }
         }
         Ok(())
@@ -145,53 +196,105 @@ impl Writer {
 
     /// Hands the changes to sled, which writes them at its next flush.
     fn apply(&mut self, changes: &mut Changes) -> Result<(), Failure> {
-        if changes.is_empty() {
+        if changes.by_gid.is_empty() {
             return Ok(());
         }
         let at = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |time| time.as_secs());
         let (mut downloads, mut gone) = (Batch::default(), Batch::default());
-        let count = changes.len();
-        for (gid, change) in changes.drain() {
+        let mut archived = Batch::default();
+        let (mut has_archived, mut moved, mut removed) = (false, Vec::new(), HashSet::new());
+        let count = changes.by_gid.len();
+        for (gid, change) in changes.by_gid.drain() {
             let key = Record::key(gid);
             match change {
-                Some(make) => {
+                Change::Put(make) => {
                     self.tally.count += u64::from(!self.has(&key)?);
-                    let mut record = make();
-                    if record.at == 0 {
-                        record.at = at;
-                    }
-                    self.payloads.keep(&record)?;
-                    let value = record
-                        .encode()
-                        .map_err(|error| Failure::fatal(ErrorCode::Unknown, error.to_string()))?;
-                    downloads.insert(&key, value);
+                    let record = self.stamped(make, at)?;
+                    downloads.insert(&key, encoded(&record)?);
                     gone.remove(&key);
                 }
-                None => {
+                Change::Archive(make, stays) => {
+                    let record = self.stamped(make, at)?;
+                    self.history.keep_payload(self.payloads.dir(), &record);
+                    let (has, value) = (self.has(&key)?, encoded(&record)?);
+                    archived.insert(&key_of(&record), value.clone());
+                    has_archived = true;
+                    if stays {
+                        self.tally.count += u64::from(!has);
+                        downloads.insert(&key, value);
+                        continue;
+                    }
+                    self.tally.count -= u64::from(has);
+                    downloads.remove(&key);
+                    gone.insert(&key, &at.to_be_bytes());
+                    self.gone_count += 1;
+                    moved.push(gid);
+                }
+                Change::Gone => {
                     self.tally.count -= u64::from(self.has(&key)?);
                     downloads.remove(&key);
                     self.payloads.drop(gid);
                     gone.insert(&key, &at.to_be_bytes());
                     self.gone_count += 1;
+                    removed.insert(gid);
                 }
             }
         }
         self.tally.state += 1;
         failpoint::hit("store.apply");
         downloads.insert(Tally::KEY, &self.tally.encode());
-        self.downloads.apply_batch(downloads).map_err(failed)?;
+        if has_archived {
+            self.move_over(&downloads, &archived)?;
+        } else {
+            self.downloads.apply_batch(downloads).map_err(failed)?;
+        }
         failpoint::hit("store.between");
         self.gone.apply_batch(gone).map_err(failed)?;
         failpoint::hit("store.applied");
+        for gid in moved {
+            self.payloads.drop(gid);
+        }
+        if has_archived {
+            self.history.grown()?;
+        }
+        if !removed.is_empty() {
+            self.history.remove(|gid| removed.contains(&gid))?;
+        }
         if self.gone_count > FORGOTTEN_MAX {
             self.forget()?;
         }
         debug!(count, "changes kept");
         // One burst must not hold memory for good.
-        changes.shrink_to(BATCH_MAX);
+        changes.by_gid.shrink_to(BATCH_MAX);
         Ok(())
+    }
+
+    /// A record with the time it is written at, its payload on the disk.
+    fn stamped(&mut self, make: MakeRecord, at: u64) -> Result<Record, Failure> {
+        let mut record = make();
+        if record.at == 0 {
+            record.at = at;
+        }
+        self.payloads.keep(&record)?;
+        Ok(record)
+    }
+
+    /// Results are in one of the trees at any time.
+    fn move_over(&self, downloads: &Batch, archived: &Batch) -> Result<(), Failure> {
+        (&self.downloads, self.history.tree())
+            .transaction(|(from, to)| {
+                to.apply_batch(archived)?;
+                from.apply_batch(downloads)?;
+                Ok(())
+            })
+            .map_err(|error: TransactionError<()>| match error {
+                TransactionError::Storage(error) => failed(error),
+                TransactionError::Abort(()) => {
+                    Failure::fatal(ErrorCode::FileIo, "store: results not moved")
+                }
+            })
     }
 
     fn has(&self, key: &[u8]) -> Result<bool, Failure> {
@@ -305,4 +408,9 @@ impl Plan {
 /// A failure of sled.
 pub(super) fn failed(error: sled::Error) -> Failure {
     Failure::fatal(ErrorCode::FileIo, format!("store: {error}"))
+}
+
+fn encoded(record: &Record) -> Result<Vec<u8>, Failure> {
+    let value = record.encode();
+    value.map_err(|error| Failure::fatal(ErrorCode::Unknown, error.to_string()))
 }

@@ -171,3 +171,73 @@ fn our_keys_are_for_those_who_name_them() {
             .contains("finishedAt")
     );
 }
+
+#[test]
+fn results_that_are_no_longer_shown_are_found() {
+    let place = tempfile::tempdir().expect("a directory");
+    let state = place.path().join("state");
+    for shown in ["0", "1"] {
+        let state = state.join(shown);
+        let (server, _origin) = with_history(shown, &state);
+        assert_eq!(search(&server, "{}", 0, 9), "cba");
+        assert_eq!(search(&server, "{}", 1, 1), "b");
+        assert_eq!(search(&server, "{}", 2, 5), "a");
+        for (query, found) in [
+            (r#"{"status":["complete"]}"#, "ba"),
+            (r#"{"pathLike":"%.MP4"}"#, "a"),
+            (r#"{"gidPrefix":"B0"}"#, "b"),
+            (r#"{"minSize":11}"#, "b"),
+            (r#"{"since":1700000000000}"#, "cba"),
+            (r#"{"infoHash":"aa"}"#, ""),
+        ] {
+            assert_eq!(search(&server, query, 0, 9), found, "{query}");
+            assert_eq!(
+                server.call("aria2.getDownloadResultCount", &format!("[{query}]")),
+                format!(r#"200 "result":{{"count":"{}"}}"#, found.len())
+            );
+        }
+        let row = server.call("aria2.searchDownloadResult", r#"[{"gidPrefix":"b"},0,1]"#);
+        for part in [
+            r#""status":"complete""#,
+            r#""totalLength":"2000""#,
+            "/b.iso",
+        ] {
+            assert!(row.contains(part), "{part} in {row}");
+        }
+        let again = server.call(
+            "aria2.requeueDownloadResult",
+            r#"["a0",{"out":"again.mp4","pause":"true"}]"#,
+        );
+        assert!(again.starts_with(r#"200 "result":{"gid":"#), "{again}");
+        let ok = r#"200 "result":"OK""#;
+        assert_eq!(server.call("aria2.removeDownloadResult", r#"["a0"]"#), ok);
+        assert_eq!(search(&server, "{}", 0, 9), "cb");
+        assert_eq!(
+            server.call("aria2.removeDownloadResult", r#"["a000000000000001"]"#),
+            r#"400 "error":{"code":1,"message":"GID a000000000000001 is not found"}"#
+        );
+        assert_eq!(server.call("aria2.purgeDownloadResult", "[]"), ok);
+        assert_eq!(search(&server, "{}", 0, 9), "");
+    }
+}
+
+/// As [`with_results`], with a state directory; waits until all three are found.
+fn with_history(shown: &str, state: &std::path::Path) -> (Server, Origin) {
+    let origin = Origin::start(|seen| match seen.path.as_str() {
+        "/a.mp4" => Reply::file(&[1; 10], seen, &[]),
+        "/b.iso" => Reply::file(&[2; 2000], seen, &[]),
+        _ => Reply::status("404 Not Found"),
+    });
+    let state = state.to_string_lossy();
+    let server = Server::with(&[("state-dir", &*state), ("max-download-result", shown)]);
+    for (gid, name) in [("a", "a.mp4"), ("b", "b.iso"), ("c", "c")] {
+        let params = format!(
+            r#"[["{}"],{{"gid":"{gid}000000000000001","max-tries":"1"}}]"#,
+            origin.url(&format!("/{name}"))
+        );
+        server.call("aria2.addUri", &params);
+        let query = format!(r#"[{{"gidPrefix":"{gid}"}}]"#);
+        server.call_until("aria2.getDownloadResultCount", &query, r#""1""#);
+    }
+    (server, origin)
+}

@@ -9,6 +9,7 @@ mod server;
 #[path = "../support/torrent.rs"]
 mod torrent;
 
+mod history;
 mod process;
 mod restart;
 mod torrents;

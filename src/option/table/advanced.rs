@@ -109,8 +109,8 @@ options! { 7;
         tags: [Advanced],
     }
 
-    /// How many stopped downloads the state directory is to keep beyond max-download-result. It is
-    /// checked, and has no effect yet: max-download-result alone decides. (arioso)
+    /// How many stopped downloads the state directory keeps. Those beyond max-download-result take
+    /// no memory; aria2.searchDownloadResult finds them. (arioso)
     HISTORY_LIMIT: i64 = "history-limit" {
         arg: "N",
         kind: Kind::Int(0, MAX),

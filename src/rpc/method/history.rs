@@ -1,13 +1,17 @@
-//! The methods of Motrix's engine on its history, which here are the results: how many there are,
-//! which of them, start one again; and the session as a file of its own.
+//! The methods of Motrix's engine on its history, which here are the results and behind them those
+//! that only the store has: how many there are, which of them, start one again; and the session as
+//! a file of its own.
 
+use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::base::gid::Gid;
-use crate::engine::{AddRequest, Brief, Download, RequestError, Source};
+use crate::base::gid::{Gid, GidPrefix};
+use crate::engine::{AddRequest, Brief, Download, HistoryPage, RequestError, Source};
 use crate::option::keys;
 use crate::option::spec::ADD;
+use crate::store::{HistoryKey, Place, Record};
 
 use super::super::dispatch::{Backend, Pace};
 use super::super::error::RpcError;
@@ -15,10 +19,10 @@ use super::super::jail::real_path;
 use super::super::params::Params;
 use super::super::sink::Sink;
 use super::super::value::{Members, Value};
-use super::super::view::Keys;
+use super::super::view::{self, Keys};
 use super::option::{changes, check, check_files};
 use super::status::keys as wanted_keys;
-use super::{Change, Long, Method, Reply, resolve, write_rows};
+use super::{Change, Long, Method, ROWS_AT_ONCE, Reply, resolve, write_rows};
 
 /// Results looked at before others get a turn.
 const LOOK_AT_ONCE: usize = 128;
@@ -38,7 +42,9 @@ impl Method for GetDownloadResultCount {
 
 impl Long for GetDownloadResultCount {
     async fn write(self, backend: &Backend, out: &mut dyn Sink) -> Result<(), RpcError> {
-        let count = found(backend, &self.0).await.len();
+        let mut results = Results::of(backend, self.0).await;
+        let older = results.older(backend, 0, 0).await?.count;
+        let count = results.shown.len() + older;
         out.open_struct();
         out.key("count");
         out.digits(count as u64);
@@ -71,12 +77,30 @@ impl Method for SearchDownloadResult {
 impl Long for SearchDownloadResult {
     async fn write(self, backend: &Backend, out: &mut dyn Sink) -> Result<(), RpcError> {
         let size = |number| usize::try_from(number).unwrap_or(usize::MAX);
-        let found = found(backend, &self.filter).await.into_iter();
-        let shown: Vec<Gid> = found
-            .skip(size(self.offset))
-            .take(size(self.len_max))
-            .collect();
+        let (offset, len_max) = (size(self.offset), size(self.len_max));
+        let mut results = Results::of(backend, self.filter).await;
+        let shown = results.shown.iter().copied();
+        let shown: Vec<Gid> = shown.skip(offset).take(len_max).collect();
+        let mut skip = offset.saturating_sub(results.shown.len());
+        let mut left = len_max - shown.len();
+        out.open_list();
         write_rows(backend, &shown, self.keys, out).await;
+        while left > 0 {
+            let page = results.older(backend, skip, left.min(ROWS_AT_ONCE)).await;
+            // The engine has ended: what was written stands.
+            let Ok(page) = page else {
+                break;
+            };
+            for result in &page.results {
+                view::download(result, self.keys, Instant::now(), out);
+            }
+            left -= page.results.len();
+            skip = 0;
+            if page.next.is_none() {
+                break;
+            }
+        }
+        out.close_list();
         Ok(())
     }
 }
@@ -100,16 +124,21 @@ impl Method for RequeueDownloadResult {
 
 impl Change for RequeueDownloadResult {
     async fn call(self, backend: &Backend) -> Result<Reply, RpcError> {
-        let gid = resolve(&backend.engine, &self.gid)?;
-        let (source, own) = backend.engine.read(|registry| {
-            let result = registry.get(gid).filter(|download| download.is_stopped());
-            let result = result
-                .ok_or_else(|| RpcError::refused(format!("No download result for GID#{gid}")))?;
+        let parts = |result: &Download| {
             let uris = result.uris().iter().map(|uri| uri.to_string());
             let source = result.brief().and_then(Brief::again);
             let source = source.unwrap_or_else(|| Source::Uris(uris.collect()));
-            Ok::<_, RpcError>((source, result.options().clone()))
-        })?;
+            (source, result.options().clone())
+        };
+        let (source, own) = match resolve(&backend.engine, &self.gid) {
+            Ok(gid) => backend.engine.read(|registry| {
+                let result = registry.get(gid).filter(|download| download.is_stopped());
+                result
+                    .map(parts)
+                    .ok_or_else(|| RpcError::refused(format!("No download result for GID#{gid}")))
+            })?,
+            Err(unknown) => parts(&older_result(backend, &self.gid).await?.ok_or(unknown)?),
+        };
         let given = changes(self.options, &[ADD], backend.allow_hooks);
         check(&given)?;
         check_files(backend, own.clone(), &given).await?;
@@ -189,25 +218,129 @@ fn export_path(state_dir: &Path, wanted: &Path) -> Option<PathBuf> {
     }
 }
 
-/// The results a filter admits, the latest first.
-async fn found(backend: &Backend, filter: &Filter) -> Vec<Gid> {
-    let mut gids: Vec<Gid> = backend
-        .engine
-        .read(|registry| registry.stopped().rev().map(Download::gid).collect());
-    if filter.admits_all() {
-        return gids;
+/// What a filter admits, the latest first: those in memory, and behind them the store's.
+struct Results {
+    filter: Arc<Filter>,
+    /// In memory and admitted.
+    shown: Vec<Gid>,
+    /// In memory: one that is moved to the history meanwhile is not told twice.
+    seen: Arc<HashSet<Gid>>,
+    /// Where the next page of the history begins.
+    before: Option<HistoryKey>,
+}
+
+impl Results {
+    async fn of(backend: &Backend, filter: Filter) -> Self {
+        let gids: Vec<Gid> = backend
+            .engine
+            .read(|registry| registry.stopped().rev().map(Download::gid).collect());
+        let seen = Arc::new(gids.iter().copied().collect());
+        let mut shown = Vec::new();
+        let mut pace = Pace::new();
+        for some in gids.chunks(LOOK_AT_ONCE) {
+            if filter.admits_all() {
+                shown = gids;
+                break;
+            }
+            backend.engine.read(|registry| {
+                let results = some.iter().filter_map(|gid| registry.get(*gid));
+                let admitted = results.filter(|result| filter.admits(&Facts::of(result)));
+                shown.extend(admitted.map(Download::gid));
+            });
+            pace.step().await;
+        }
+        Self {
+            filter: Arc::new(filter),
+            shown,
+            seen,
+            before: None,
+        }
     }
-    let mut found = Vec::new();
-    let mut pace = Pace::new();
-    for some in gids.chunks_mut(LOOK_AT_ONCE) {
-        backend.engine.read(|registry| {
-            let results = some.iter().filter_map(|gid| registry.get(*gid));
-            let admitted = results.filter(|result| filter.admits(result));
-            found.extend(admitted.map(Download::gid));
-        });
-        pace.step().await;
+
+    /// The next page of the history.
+    async fn older(
+        &mut self,
+        backend: &Backend,
+        skip: usize,
+        take: usize,
+    ) -> Result<HistoryPage, RequestError> {
+        let (filter, seen) = (Arc::clone(&self.filter), Arc::clone(&self.seen));
+        let admits = move |record: &Record| {
+            !seen.contains(&record.gid) && filter.admits(&Facts::of_record(record))
+        };
+        let search = backend
+            .engine
+            .search_history(admits, self.before, skip, take);
+        let page = search.await?;
+        self.before = page.next;
+        Ok(page)
     }
-    found
+}
+
+/// The result of the history whose GID begins so; `None`: there is none.
+///
+/// # Errors
+/// Several begin with it.
+pub(super) async fn older_result(
+    backend: &Backend,
+    prefix: &str,
+) -> Result<Option<Download>, RpcError> {
+    let Ok(digits) = prefix.parse::<GidPrefix>() else {
+        return Ok(None);
+    };
+    let admits =
+        move |record: &Record| (digits.first()..=digits.last()).contains(&record.gid.value());
+    let page = backend.engine.search_history(admits, None, 0, 2).await?;
+    let mut results = page.results.into_iter();
+    let Some(latest) = results.next() else {
+        return Ok(None);
+    };
+    match results.next() {
+        Some(other) if other.gid() != latest.gid() => {
+            Err(RequestError::AmbiguousGid(prefix.to_owned()).into())
+        }
+        _ => Ok(Some(latest)),
+    }
+}
+
+/// What a filter asks of a result.
+struct Facts {
+    gid: Gid,
+    status: &'static str,
+    stopped: SystemTime,
+    /// Bytes.
+    len: u64,
+    path: String,
+    info_hash: Option<String>,
+}
+
+impl Facts {
+    fn of(result: &Download) -> Self {
+        let info_hash = result.brief().and_then(Brief::info_hash);
+        Self {
+            gid: result.gid(),
+            status: result.status(),
+            stopped: result.stopped_at().unwrap_or(UNIX_EPOCH),
+            len: result.total_len(),
+            path: result.path(),
+            info_hash: info_hash.map(|hash| hash.to_string()),
+        }
+    }
+
+    fn of_record(record: &Record) -> Self {
+        Self {
+            gid: record.gid,
+            status: match record.place {
+                Place::Complete => "complete",
+                Place::Removed => "removed",
+                _ => "error",
+            },
+            stopped: time_of(record.at.saturating_mul(1000)),
+            len: record.total,
+            path: record.path.clone().unwrap_or_default(),
+            info_hash: record.info_hash.clone(),
+        }
+    }
 }
 
 /// What a result has to be like. Members nobody knows are ignored.
@@ -233,7 +366,7 @@ impl Filter {
             Some(Value::Text(text)) if !text.is_empty() => Some(text),
             _ => None,
         };
-        let info_hash = text("infoHash");
+        let info_hash = text("infoHash").map(|hash| hash.to_ascii_lowercase());
         let path = text("pathLike");
         let gid_prefix = text("gidPrefix").map(|prefix| prefix.to_ascii_lowercase());
         let mut number = |name: &str| match members.remove(name)? {
@@ -268,25 +401,22 @@ impl Filter {
         *self == Self::default()
     }
 
-    fn admits(&self, result: &Download) -> bool {
-        let status = result.status();
-        let stopped = || result.stopped_at().unwrap_or(UNIX_EPOCH);
-        let len = result.total_len();
-        (self.statuses.is_empty() || self.statuses.iter().any(|one| one == status))
-            && self.since.is_none_or(|since| stopped() >= since)
-            && self.until.is_none_or(|until| stopped() <= until)
-            // No result of this engine has an info hash.
-            && self.info_hash.is_none()
+    fn admits(&self, result: &Facts) -> bool {
+        let len = result.len;
+        (self.statuses.is_empty() || self.statuses.iter().any(|one| one == result.status))
+            && self.since.is_none_or(|since| result.stopped >= since)
+            && self.until.is_none_or(|until| result.stopped <= until)
+            && (self.info_hash.is_none() || self.info_hash == result.info_hash)
             && self.len_min.is_none_or(|least| len >= least)
             && self.len_max.is_none_or(|most| len <= most)
             && self
                 .gid_prefix
                 .as_ref()
-                .is_none_or(|prefix| result.gid().to_string().starts_with(prefix))
+                .is_none_or(|prefix| result.gid.to_string().starts_with(prefix))
             && self
                 .path
                 .as_ref()
-                .is_none_or(|pattern| is_like(pattern, &result.path()))
+                .is_none_or(|pattern| is_like(pattern, &result.path))
     }
 }
 

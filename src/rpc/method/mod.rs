@@ -55,10 +55,9 @@ pub trait Long: Method {
 /// Rows written before others get a turn.
 const ROWS_AT_ONCE: usize = 64;
 
-/// Writes the rows of downloads as a list. One that is forgotten meanwhile is left out.
+/// Writes the rows of downloads into an open list. One that is forgotten meanwhile is left out.
 async fn write_rows(backend: &Backend, gids: &[Gid], keys: Keys, out: &mut dyn Sink) {
     let mut pace = Pace::new();
-    out.open_list();
     for some in gids.chunks(ROWS_AT_ONCE) {
         backend.engine.read(|registry| {
             let now = Instant::now();
@@ -68,7 +67,6 @@ async fn write_rows(backend: &Backend, gids: &[Gid], keys: Keys, out: &mut dyn S
         });
         pace.step().await;
     }
-    out.close_list();
 }
 
 /// What changes answer.

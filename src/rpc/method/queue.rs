@@ -5,6 +5,7 @@ use crate::engine::How;
 use super::super::dispatch::Backend;
 use super::super::error::RpcError;
 use super::super::params::Params;
+use super::history::older_result;
 use super::{Change, Method, Reply, resolve};
 
 /// `aria2.changePosition`.
@@ -78,8 +79,13 @@ impl Method for RemoveDownloadResult {
 
 impl Change for RemoveDownloadResult {
     async fn call(self, backend: &Backend) -> Result<Reply, RpcError> {
-        let gid = resolve(&backend.engine, &self.gid)?;
-        backend.engine.remove_result(gid).await?;
+        match resolve(&backend.engine, &self.gid) {
+            Ok(gid) => backend.engine.remove_result(gid).await?,
+            Err(unknown) => {
+                let older = older_result(backend, &self.gid).await?.ok_or(unknown)?;
+                backend.engine.forget_history(older.gid()).await?;
+            }
+        }
         Ok(Reply::Ok)
     }
 }

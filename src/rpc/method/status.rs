@@ -78,7 +78,9 @@ impl Long for TellWaiting {
         let shown = backend
             .engine
             .read(|registry| self.0.of(registry.waiting()));
+        out.open_list();
         write_rows(backend, &shown, self.0.keys, out).await;
+        out.close_list();
         Ok(())
     }
 }
@@ -99,7 +101,9 @@ impl Long for TellStopped {
         let shown = backend
             .engine
             .read(|registry| self.0.of(registry.stopped()));
+        out.open_list();
         write_rows(backend, &shown, self.0.keys, out).await;
+        out.close_list();
         Ok(())
     }
 }
