@@ -41,7 +41,7 @@ pub struct Registry {
     changed: Vec<Gid>,
     gone: Vec<Gid>,
     /// Results that are no longer shown.
-    fallen: Vec<Box<Download>>,
+    fallen: Vec<Download>,
     /// Of those the ones that belong into the session file.
     fallen_failures: Vec<Gid>,
     /// Paused by want of something, not by a user.
@@ -79,7 +79,7 @@ pub(super) struct Changes {
     pub changed: Vec<Gid>,
     pub gone: Vec<Gid>,
     /// No longer shown; for the history.
-    pub fallen: Vec<Box<Download>>,
+    pub fallen: Vec<Download>,
     /// For the history and the session file.
     pub fallen_failures: Vec<Gid>,
 }
@@ -439,10 +439,11 @@ impl Registry {
     pub(super) fn note_stop(&mut self, gid: Gid, now: SystemTime) {
         let shown = self.by_gid.get(&gid).copied();
         let download = match shown {
-            Some(slot) => self.slots[slot as usize].as_mut(),
+            Some(slot) => self.slots[slot as usize].as_deref_mut(),
             None => self
                 .dropped_failures
                 .get_mut(&gid)
+                .map(Box::as_mut)
                 .or_else(|| self.fallen.last_mut().filter(|last| last.gid == gid)),
         };
         if let Some(download) = download
@@ -646,7 +647,7 @@ impl Registry {
                 self.fallen_failures.push(download.gid);
                 self.dropped_failures.insert(download.gid, download);
             } else {
-                self.fallen.push(download);
+                self.fallen.push(*download);
             }
         }
     }
