@@ -7,6 +7,7 @@ aria2c and opentracker, all real, all on the loopback device.
 
 import contextlib
 import hashlib
+import os
 import socket
 import struct
 import sys
@@ -21,7 +22,7 @@ from peers import BOTH, EITHER, ENCRYPTED, IP, IP6, PLAIN, TCP, UTP
 from peers import Command, Libtorrent, QBittorrent, Tracker, Transmission, closing, noise, torrent
 
 SIZE = 12 * lib.MIB + 12345
-TIMEOUT = 90
+TIMEOUT = int(os.environ.get("TIMEOUT", "90"))
 
 
 class World:
@@ -52,7 +53,7 @@ class World:
 
     def finish(self, client, what, folder=None, timeout=TIMEOUT):
         def tail():
-            return f" ({client.tail()})" if isinstance(client, Command) else ""
+            return f" ({client.tail()[-300:]})" if isinstance(client, Command) else ""
         try:
             lib.wait_for(f"{client.name} to have it", client.is_done, timeout)
         except lib.Failed as error:
