@@ -26,6 +26,9 @@
 //! | one download's map, mirrors, retries | its transfer task ([`transfer`]) | `Control` in, `TransferReport` out |
 //! | a socket | its source ([`source`]) | `Order` in, `Report` out |
 //! | figures that RPC shows of a running download | the transfer, in [`transfer::Live`] | atomics, one short lock |
+//! | a peer's socket and what both sides have said | its `peer_source` ([`bittorrent`]) | `PeerOrder` in, `PeerReport` out |
+//! | blocks of unfinished pieces | the torrent's `Assembler` | a short lock |
+//! | listener, uTP, DHT, local discovery | `BtNet`, opened by the first torrent | `join` an info hash |
 //! | the store | a thread of its own ([`store`]) | messages, written in batches |
 //!
 //! Two runtimes keep waiting apart. The **control** runtime is one thread: the engine, RPC, hooks and
@@ -45,14 +48,26 @@
 //! 6. Nothing missing: flush, check, date, forget the control file; the engine moves the download to
 //!    the results and publishes `Complete`.
 //!
+//! ## One torrent
+//! `storage/content` is what a torrent or Metalink tells beforehand: files, lengths, hashes. With it
+//! the plan needs no mirror to learn the length: the files are prepared and what is there is hashed on
+//! all cores. Then mirrors lease spans as ever, and `transfer/crowd` decides which blocks to ask of
+//! which peer; a piece is checked out by the swarm or by mirrors, never by both. A peer's blocks go
+//! into the assembler, which hashes a piece from memory and only then writes it: what is not proven
+//! never overwrites what is. `transfer/torrent` joins swarm, choker, discovery and crowd; when all is
+//! there, `transfer/seeding` says how long to stay. A magnet link is a transfer of its own, which ends
+//! with the metadata; the engine adds the torrent after it.
+//!
 //! ## Where is ...
 //! * an option: `option/table`. Help, man page, completions, README's table, RPC scopes and bounds are
 //!   derived from its row.
 //! * an RPC method: `rpc/method`; the list is `rpc/dispatch`.
 //! * why this piece, mirror, wait: the Pure files of `transfer`; `tests/sim` runs them by seed.
 //! * a parser: `format`, or `source/http/response` for HTTP.
-//! * what a peer, tracker or DHT node is told: `bittorrent`, all of it decisions without sockets.
-//! * bytes on disk: `storage`; names and collisions: `transfer/destination`.
+//! * what a peer, tracker or DHT node is told: the Pure files of `bittorrent`; the others there have the
+//!   sockets.
+//! * bytes on disk: `storage`; names and collisions: `transfer/destination`, of torrents
+//!   `transfer/content_destination`.
 //! * a download's states and queue: `engine/state`, `engine/queue`.
 //!
 //! ## Where we left the first sketch, and why
