@@ -229,13 +229,16 @@ class _Answer(http.server.BaseHTTPRequestHandler):
 
 
 class OpenTracker:
-    """The real opentracker, HTTP and UDP on one port."""
+    """The real opentracker, HTTP and UDP on one port. Debian's knows listed torrents only."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *hashes):
         self.port = free_port()
+        Path(folder).chmod(0o755)
+        listed = Path(folder) / "whitelist"
+        listed.write_text("".join(f"{info_hash}\n" for info_hash in hashes))
         self.process = subprocess.Popen(
             ["opentracker", "-i", IP, "-p", str(self.port), "-P", str(self.port), "-d",
-             str(folder)],
+             str(folder), "-w", listed.name],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with lib.killed_on_failure(self.process):
             lib.wait_for("opentracker", self._answers, timeout=20)

@@ -132,7 +132,7 @@ def mixed_swarm(world):
     """Eight clients of five makes around a real opentracker, by HTTP and UDP."""
     place = world.place("opentracker")
     with contextlib.ExitStack() as stack:
-        tracker = stack.enter_context(peers.OpenTracker(place))
+        tracker = stack.enter_context(peers.OpenTracker(place, world.one().hash))
         what = world.one(tracker.http, tracker.udp)
         by_udp = world.one(tracker.udp)
         seed = stack.enter_context(closing(world.theirs(Libtorrent)))
