@@ -69,6 +69,15 @@ impl LimitBranch {
         }
     }
 
+    /// The upload limit that counts: the smaller of the download's own and the overall one.
+    pub fn up_rate(&self) -> Rate {
+        [self.node.up.rate(), self.tree.node.up.rate()]
+            .into_iter()
+            .filter(|rate| !rate.is_unlimited())
+            .min_by_key(|rate| rate.0)
+            .unwrap_or(Rate::UNLIMITED)
+    }
+
     pub fn down_meter(&self) -> &Arc<Meter> {
         &self.node.down_meter
     }
@@ -182,6 +191,21 @@ mod tests {
             leaf.pay_down(30_000).await;
             let took = start.elapsed().as_millis();
             assert!((220..480).contains(&took), "{took} ms");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_smaller_upload_limit_counts() {
+        let none = Rate::UNLIMITED;
+        let rates = [
+            (none, none, none),
+            (none, Rate(7), Rate(7)),
+            (Rate(9), none, Rate(9)),
+            (Rate(9), Rate(7), Rate(7)),
+        ];
+        for (own, overall, counts) in rates {
+            let branch = LimitTree::new(none, overall).branch(none, own);
+            assert_eq!(branch.up_rate(), counts);
         }
     }
 

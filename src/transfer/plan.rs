@@ -21,7 +21,7 @@ use super::pace::Pace;
 use super::picker::Ask;
 use super::piece_map::PieceMap;
 use super::retry::{NextTry, RetryPolicy};
-use super::uri_pool::{HostSpeeds, Mirror, MirrorId, UriPool, Want};
+use super::uri_pool::{HostSpeeds, Mirror, MirrorId, UriChange, UriPool, Want};
 use crate::option::value::{PieceSelector, UriSelector};
 pub use content::Known;
 use verify::Suspects;
@@ -299,22 +299,18 @@ impl Plan {
     }
 
     /// The user changed the list of URIs; returns nothing, drops sources on removed ones.
-    pub fn handle_uris(
-        &mut self,
-        now: Instant,
-        remove: &[Arc<str>],
-        add: &[Arc<str>],
-        at: Option<usize>,
-        speeds: &dyn HostSpeeds,
-    ) {
-        for uri in remove {
-            for source in self.pool.remove(uri) {
+    pub fn handle_uris(&mut self, now: Instant, change: &UriChange, speeds: &dyn HostSpeeds) {
+        let part = change.part;
+        for uri in change.remove {
+            for source in self.pool.remove(uri, part) {
                 self.drop_source(source);
             }
         }
-        for (offset, uri) in add.iter().enumerate() {
+        for (offset, uri) in change.add.iter().enumerate() {
+            let at = change.at;
             let place = at.map_or(usize::MAX, |at| at.saturating_add(offset));
-            self.pool.insert(place, uri.clone());
+            let uri = uri.clone();
+            self.pool.insert(place, Mirror { uri, part });
         }
         self.advance(now, speeds);
     }

@@ -12,7 +12,7 @@ use crate::base::error::{Failure, Retry};
 use crate::base::gid::Gid;
 use crate::base::range_set::RangeSet;
 use crate::base::secret::SafeUrl;
-use crate::base::units::{PieceIdx, SourceId};
+use crate::base::units::{PieceIdx, SourceId, Span};
 use crate::limit::LimitBranch;
 use crate::option::OptionSet;
 use crate::option::bt_settings::BtSettings;
@@ -35,6 +35,7 @@ use super::plan::{Action, DiskDone, Outcome, Plan, Prepared};
 use super::saver::{OpenFile, Saver, State};
 use super::setup::Setup;
 use super::torrent::{Input, Torrent};
+use super::uri_pool::UriChange;
 
 /// Reports handled between two looks at everything else.
 const REPORTS_AT_ONCE: usize = 256;
@@ -207,27 +208,39 @@ impl Task {
                 }
             }
             Some(Control::Uris {
-                file: _,
+                file,
                 remove,
                 add,
                 at,
             }) => {
-                let now = Instant::now();
+                let change = UriChange {
+                    part: self.part_of(file),
+                    remove: &remove,
+                    add: &add,
+                    at,
+                };
                 self.plan
-                    .handle_uris(now, &remove, &add, at, &self.world.stats);
+                    .handle_uris(Instant::now(), &change, &self.world.stats);
                 self.mirrors.changed = true;
             }
             Some(Control::Options(options)) => {
                 let changed = TransferSettings::from(&options);
                 self.limit.set(changed.down_limit, changed.up_limit);
                 if let Some(torrent) = &mut self.torrent {
-                    torrent.change(BtSettings::from(&options), changed.up_limit);
+                    torrent.change(BtSettings::from(&options));
                 }
                 self.settings = Arc::new(changed);
                 self.options = options;
             }
             Some(Control::Save) => self.save(),
         }
+    }
+
+    /// Where file `file` (from 0) of several is; `None`: it is the only one.
+    fn part_of(&self, file: usize) -> Option<Span> {
+        let place = self.destination.content.as_ref()?;
+        let count = place.layout.files().len();
+        (count > 1 && file < count).then(|| place.layout.span_of(file))
     }
 
     fn handle_disk(&mut self, event: DiskEvent) {

@@ -62,7 +62,6 @@ impl Task {
             crowd_of(place, &assembler, self.plan.map()),
             assembler,
             basis,
-            self.settings.up_limit,
         );
         self.torrent = Some(Box::new(torrent));
     }

@@ -38,6 +38,17 @@ pub struct Mirror {
     pub part: Option<Span>,
 }
 
+/// What the user wants changed of the mirrors of a file.
+pub struct UriChange<'a> {
+    /// Where the file is in a download of several.
+    pub part: Option<Span>,
+    /// One instance of each is taken out.
+    pub remove: &'a [Arc<str>],
+    pub add: &'a [Arc<str>],
+    /// Place of the first one in the file's list (from 0); `None`: last.
+    pub at: Option<usize>,
+}
+
 /// Index of a mirror in its pool; stays valid when others are removed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct MirrorId(u32);
@@ -102,7 +113,8 @@ impl UriPool {
             reuse,
         };
         for uri in uris {
-            pool.insert(usize::MAX, uri.clone());
+            let (uri, part) = (uri.clone(), None);
+            pool.insert(usize::MAX, Mirror { uri, part });
         }
         pool
     }
@@ -110,16 +122,16 @@ impl UriPool {
     /// Adds mirrors behind those that are there.
     pub fn extend(&mut self, mirrors: &[Mirror]) {
         for mirror in mirrors {
-            self.put(usize::MAX, mirror.clone());
+            self.insert(usize::MAX, mirror.clone());
         }
     }
 
-    /// Adds a mirror at a position in the list (beyond the end: last).
-    pub fn insert(&mut self, at: usize, uri: Arc<str>) {
-        self.put(at, Mirror { uri, part: None });
-    }
-
-    fn put(&mut self, at: usize, mirror: Mirror) {
+    /// Adds a mirror at a position among those of the same part (beyond the end: last).
+    pub fn insert(&mut self, at: usize, mirror: Mirror) {
+        let held = self.mirrors.iter().enumerate();
+        let mut same = held.filter(|(_, held)| held.mirror.part == mirror.part);
+        let before = (at != usize::MAX).then(|| same.nth(at)).flatten();
+        let place = before.map_or(self.mirrors.len(), |(index, _)| index);
         let id = MirrorId(self.next_id);
         self.next_id += 1;
         let mirror = Held {
@@ -135,16 +147,14 @@ impl UriPool {
             dead: false,
             whole_only: false,
         };
-        self.mirrors.insert(at.min(self.mirrors.len()), mirror);
+        self.mirrors.insert(place, mirror);
     }
 
-    /// Takes a mirror out; returns the sources that used it.
-    pub fn remove(&mut self, uri: &str) -> Vec<SourceId> {
-        match self
-            .mirrors
-            .iter()
-            .position(|mirror| &*mirror.mirror.uri == uri)
-        {
+    /// Takes a mirror of this part (`None`: of any) out; returns the sources that used it.
+    pub fn remove(&mut self, uri: &str, part: Option<Span>) -> Vec<SourceId> {
+        let is_it =
+            |mirror: &Mirror| &*mirror.uri == uri && (part.is_none() || mirror.part == part);
+        match self.mirrors.iter().position(|held| is_it(&held.mirror)) {
             Some(index) => self.mirrors.remove(index).connections,
             None => Vec::new(),
         }
@@ -563,6 +573,26 @@ mod tests {
             }
         }
         assert!(pool.has_hope(&Want::any(true)));
+    }
+
+    #[test]
+    fn changes_of_one_file_leave_the_others_alone() {
+        let (first, second) = (Span::new(0, 5), Span::new(5, 9));
+        let mirror = |uri: &str, part| Mirror {
+            uri: uri.into(),
+            part: Some(part),
+        };
+        let mut pool = pool(&[], UriSelector::InOrder, 1);
+        pool.extend(&[mirror("x", first), mirror("x", second), mirror("y", second)]);
+        pool.remove("x", Some(second));
+        pool.remove("y", Some(first));
+        pool.insert(0, mirror("z", second));
+        pool.insert(1, mirror("w", first));
+        let held = pool.mirrors.iter().map(|held| &held.mirror);
+        let list: Vec<(&str, u64)> = held
+            .map(|held| (&*held.uri, held.part.unwrap().start))
+            .collect();
+        assert_eq!(list, [("x", 0), ("z", 5), ("y", 5), ("w", 0)]);
     }
 
     #[test]

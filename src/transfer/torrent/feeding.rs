@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::base::rng::Rng;
-use crate::base::units::{Rate, SourceId};
+use crate::base::units::SourceId;
 use crate::bittorrent::choker::{ChokePeer, Choker, ROUND, slot_count};
 use crate::limit::LimitBranch;
 
@@ -13,31 +13,23 @@ use super::connections::Connections;
 pub struct Feeding {
     choker: Choker,
     rng: Rng,
-    up_limit: Rate,
     round_at: Instant,
     /// Something happened that is not to wait for the next round.
     again: bool,
 }
 
 impl Feeding {
-    pub fn new(now: Instant, up_limit: Rate) -> Self {
+    pub fn new(now: Instant) -> Self {
         Self {
             choker: Choker::new(),
             rng: Rng::from_entropy(),
-            up_limit,
             round_at: now,
             again: false,
         }
     }
 
-    /// Somebody came to want something, or left a place free.
+    /// Somebody came to want something or left a place free, or the upload limit changed.
     pub fn again(&mut self) {
-        self.again = true;
-    }
-
-    /// The upload limit changed.
-    pub fn set_limit(&mut self, up_limit: Rate) {
-        self.up_limit = up_limit;
         self.again = true;
     }
 
@@ -72,7 +64,7 @@ impl Feeding {
                 connected_at: peer.connected_at,
             })
             .collect();
-        let slots = slot_count(self.up_limit, limit.up_meter().speed(now));
+        let slots = slot_count(limit.up_rate(), limit.up_meter().speed(now));
         let fed: Vec<SourceId> = if due {
             self.choker
                 .decide(now, seeding, slots, &peers, &mut self.rng)

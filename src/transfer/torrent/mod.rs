@@ -15,11 +15,12 @@ use tracing::{debug, info};
 
 use crate::base::bitfield::Bitfield;
 use crate::base::error::{ErrorCode, Failure};
-use crate::base::units::{PieceIdx, Rate, SourceId};
+use crate::base::units::{PieceIdx, SourceId};
 use crate::bittorrent::assembler::Assembler;
 use crate::bittorrent::discovery::{Found, SwarmFigures};
 use crate::bittorrent::link::{PeerOrder, PeerReport};
 use crate::bittorrent::swarm::Parting;
+use crate::bittorrent::wire::Block;
 use crate::limit::LimitBranch;
 use crate::option::bt_settings::BtSettings;
 
@@ -71,7 +72,6 @@ impl Torrent {
         crowd: Crowd,
         assembler: Arc<Assembler>,
         basis: Basis,
-        up_limit: Rate,
     ) -> Self {
         let Basis {
             settings,
@@ -82,7 +82,7 @@ impl Torrent {
         } = basis;
         live.set_uploaded(uploaded_before);
         Self {
-            feeding: Feeding::new(now, up_limit),
+            feeding: Feeding::new(now),
             standstill: Standstill::new(now, settings.stop_timeout),
             connections,
             crowd,
@@ -169,15 +169,25 @@ impl Torrent {
                 self.uploaded += bytes;
                 self.live.set_uploaded(self.uploaded());
             }
+            PeerReport::Took(blocks) => {
+                self.count_received(&blocks);
+                self.note(now, id, PeerReport::Took(blocks));
+            }
             PeerReport::Disk(failure) => self.ended = Some(Outcome::Failed(failure)),
             PeerReport::Closed(parting, failure) => {
                 self.connections.closed(now, id, parting, &failure);
             }
             PeerReport::Greeted(greeting) => _ = self.connections.greet(now, id, *greeting),
-            report if self.connections.get(id).is_some() => self.note(now, id, report),
-            _ => {}
+            report => self.note(now, id, report),
         }
         self.take_changes(now);
+    }
+
+    /// What trackers are told of: nothing that mirrors brought.
+    fn count_received(&self, blocks: &[Block]) {
+        let bytes = blocks.iter().map(|block| u64::from(block.len)).sum();
+        let total = &self.figures.downloaded;
+        total.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// What a peer that is still here says.
@@ -332,7 +342,6 @@ impl Torrent {
         let received = self.limit.down_meter().total();
         let figures = &self.figures;
         figures.uploaded.store(self.uploaded, Ordering::Relaxed);
-        figures.downloaded.store(received, Ordering::Relaxed);
         let map = plan.map();
         let left = map.wanted_len().unwrap_or(0);
         let left = left.saturating_sub(map.wanted_written());
@@ -411,11 +420,11 @@ impl Torrent {
     }
 
     /// Options that apply at once.
-    pub fn change(&mut self, settings: BtSettings, up_limit: Rate) {
+    pub fn change(&mut self, settings: BtSettings) {
         if let Some(discovery) = &self.connections.discovery {
             discovery.change_trackers(settings.tracker.clone());
         }
-        self.feeding.set_limit(up_limit);
+        self.feeding.again();
         self.connections
             .share
             .settings
@@ -457,11 +466,17 @@ impl Torrent {
     /// Ends everything that talks; with `wait` trackers are told and blocks on their way are kept.
     pub async fn close(&mut self, wait: bool, plan: &mut Plan, speeds: &ServerStats) {
         let now = Instant::now();
+        let reports = self.connections.pending();
+        for (_, report) in &reports {
+            if let PeerReport::Took(blocks) = report {
+                self.count_received(blocks);
+            }
+        }
         self.figures
             .uploaded
             .store(self.uploaded, Ordering::Relaxed);
         self.connections.close(wait.then_some(FAREWELL_TIME)).await;
-        for (_, report) in self.connections.pending() {
+        for (_, report) in reports.into_iter().chain(self.connections.pending()) {
             match report {
                 PeerReport::Piece { piece, good, .. } => {
                     plan.handle_swarm_piece(now, piece, good, speeds);

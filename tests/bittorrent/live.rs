@@ -1,0 +1,109 @@
+//! What is changed while a torrent runs, and what is left of it afterwards.
+
+use std::time::Duration;
+
+use arioso::engine::Download;
+use arioso::{AddRequest, Gid};
+
+use crate::origin::{Origin, Reply, pattern};
+use crate::rig::{Node, PIECE_LEN, Torrent, Tracker, id};
+
+const LEN: usize = 40 * PIECE_LEN - 1234;
+
+fn leech(torrent: &Torrent) -> AddRequest {
+    AddRequest::torrent(torrent.file.clone()).with(id("seed-time"), "0")
+}
+
+fn change(node: &Node, gid: Gid, name: &str, value: &str) {
+    let changes = vec![(id(name), value.to_owned())];
+    let changed = node.handle.change_option(gid, changes);
+    node.engine.block_on(changed).unwrap();
+}
+
+#[test]
+fn limits_change_while_it_runs() {
+    let tracker = Tracker::start();
+    let torrent = Torrent::new("data.bin", &[("", pattern(LEN))], &[tracker.uri()], &[]);
+    let seeds = [(); 3].map(|()| Node::start(&[]));
+    // At this rate nobody would wait for the end of it.
+    let given = seeds
+        .each_ref()
+        .map(|seed| seed.seed(&torrent, &[("max-upload-limit", "2K")]));
+    let node = Node::start(&[]);
+    let gid = node.add(
+        leech(&torrent)
+            .with(id("bt-max-peers"), "1")
+            .with(id("bt-request-peer-speed-limit"), "0"),
+    );
+    let is = |count| move |now: &Download| now.peers().len() == count;
+    node.wait(gid, "with one peer", is(1));
+    std::thread::sleep(Duration::from_millis(300));
+    node.wait(gid, "with one peer still", is(1));
+    change(&node, gid, "bt-request-peer-speed-limit", "100M");
+    node.wait(gid, "with one peer more, as it is slow", is(2));
+    change(&node, gid, "bt-max-peers", "0");
+    node.wait(gid, "with all peers", is(3));
+    for (seed, gid) in seeds.iter().zip(given) {
+        change(seed, gid, "max-upload-limit", "0");
+    }
+    node.until_complete(gid);
+    torrent.check_files(&node.files());
+}
+
+#[test]
+fn mirrors_are_changed_for_one_file() {
+    let files = [("a", pattern(LEN)), ("b", pattern(3 * PIECE_LEN + 7))];
+    let served = files.clone();
+    let origin = Origin::start(move |seen| {
+        let file = served
+            .iter()
+            .find(|(path, _)| seen.path == format!("/mirror-of-{path}"));
+        match file {
+            Some((_, data)) => Reply::file(data, seen, &[]),
+            None => Reply::status("404 Not Found"),
+        }
+    });
+    let torrent = Torrent::new("top", &files, &[], &[]);
+    let node = Node::start(&[]);
+    let gid = node.add(leech(&torrent));
+    node.wait(gid, "begun", |now| now.status() == "active");
+    for (index, (path, _)) in files.iter().enumerate() {
+        let add = vec![origin.url(&format!("/mirror-of-{path}"))];
+        let changed = node
+            .handle
+            .change_uri(gid, index + 1, Vec::new(), add, None);
+        assert_eq!(node.engine.block_on(changed).unwrap(), (0, 1));
+    }
+    node.until_complete(gid);
+    torrent.check_files(&node.files());
+}
+
+#[test]
+fn what_was_given_is_known_after_a_restart() {
+    let tracker = Tracker::start();
+    let torrent = Torrent::new("data.bin", &[("", pattern(LEN))], &[tracker.uri()], &[]);
+    let seed = Node::start(&[]);
+    let given = seed.seed(&torrent, &[]);
+    let node = Node::start(&[]);
+    let gid = node.add(leech(&torrent));
+    node.until_complete(gid);
+    let dir = seed.stop();
+    let seed = Node::start_in(dir, &[]);
+    seed.wait(given, "seeding", Download::is_seeding);
+    assert!(seed.uploaded(given) >= torrent.len());
+}
+
+#[test]
+fn a_removal_while_seeding_leaves_the_files() {
+    let torrent = Torrent::new("data.bin", &[("", pattern(LEN))], &[], &[]);
+    let seed = Node::start(&[]);
+    let given = seed.seed(&torrent, &[]);
+    seed.engine
+        .block_on(seed.handle.remove(given, false))
+        .unwrap();
+    seed.engine
+        .block_on(seed.handle.until_quiet(given))
+        .unwrap();
+    torrent.check_files(&seed.files());
+    assert!(!seed.files().join("data.bin.aria2").exists());
+}
