@@ -161,9 +161,13 @@ impl Exchange {
                 }
             }
             (ACTION_ANNOUNCE, Question::Announce(..)) if self.connection.is_some() => {
-                if let Some(answer) = read_announce(rest, self.is_ipv6) {
-                    self.end(Outcome::Announced(answer));
-                }
+                self.end(match read_announce(rest, self.is_ipv6) {
+                    Some(answer) => Outcome::Announced(answer),
+                    // So opentracker answers for torrents that are not on its list.
+                    None => {
+                        Outcome::Refused("no word of peers, it may not serve this torrent".into())
+                    }
+                });
             }
             (ACTION_SCRAPE, Question::Scrape(_)) if self.connection.is_some() => {
                 if let Some(scrape) = read_scrape(rest) {
@@ -269,6 +273,17 @@ mod tests {
 
     fn answer(action: u32, transaction: u32, body: &[u8]) -> Vec<u8> {
         [&action.to_be_bytes()[..], &transaction.to_be_bytes(), body].concat()
+    }
+
+    #[test]
+    fn an_answer_of_nothing_is_a_refusal() {
+        let now = Instant::now();
+        let kept = Some((7, now));
+        let mut exchange = Exchange::new(now, question(), false, kept, &mut Rng::seeded(1));
+        let id = exchange.transaction();
+        exchange.poll_datagram(now).unwrap();
+        exchange.handle_datagram(now, &answer(1, id, &[]));
+        assert!(matches!(exchange.poll_outcome(), Some(Outcome::Refused(_))));
     }
 
     #[test]
