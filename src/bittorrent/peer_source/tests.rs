@@ -343,6 +343,35 @@ async fn where_tcp_is_refused_utp_is_tried() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn where_tcp_is_hung_up_without_a_word_utp_is_tried() {
+    for crypto in [PLAIN, FORCED] {
+        let set = OptionSet::new();
+        let mut seed = Side::new(300_000, true, crypto, true, &set).await;
+        let leech = Side::new(300_000, false, PLAIN, true, &set).await;
+        seed.net.close_tcp();
+        let address = seed.address(false);
+        let listener = loop {
+            // The port is free when the aborted task is gone.
+            match tokio::net::TcpListener::bind(address).await {
+                Ok(listener) => break listener,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        };
+        let hanging_up = tokio::spawn(async move {
+            loop {
+                drop(listener.accept().await);
+            }
+        });
+        let mut fetching = leech.dial(address);
+        let seeding = tokio::spawn(seed.accept().await.seed());
+        assert!(fetching.fetch(&leech).await.utp);
+        drop(fetching);
+        seeding.await.unwrap();
+        hanging_up.abort();
+    }
+}
+
 /// One connection of a SOCKS 5 proxy without passwords; where it was asked to go.
 async fn proxy(listener: tokio::net::TcpListener) -> SocketAddr {
     let (mut near, _) = listener.accept().await.unwrap();
