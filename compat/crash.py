@@ -5,11 +5,15 @@ Every download has to be there under its GID with its options, order, status and
 to go on from the data on disk.
 """
 
+import base64
+import hashlib
 import os
+import random
 import subprocess
 import threading
 import time
 
+import peers
 from lib import (
     MIB, ROOT, SOCKET_SLACK, Nginx, Program, RpcError, Server, Suite, check, free_port, program,
     quiet_environment, sample, scratch, sha256, wait_for,
@@ -165,6 +169,77 @@ def kill_after_kill():
         return refetched(origin, big.size, 4 * max(LOSS_MAX, CONNECTIONS * 6 * MIB))
 
 
+def metalink(one, url):
+    """A Metalink of version 4 for one served file, with the hashes of its pieces."""
+    data = one.path.read_bytes()
+    hashes = "".join(f"<hash>{hashlib.sha1(data[at:at + MIB]).hexdigest()}</hash>"
+                     for at in range(0, len(data), MIB))
+    return ('<metalink xmlns="urn:ietf:params:xml:ns:metalink">'
+            f'<file name="{one.name}"><size>{one.size}</size>'
+            f'<hash type="sha-256">{one.sha256}</hash>'
+            f'<pieces length="{MIB}" type="sha-1">{hashes}</pieces>'
+            f"<url>{url}</url></file></metalink>").encode()
+
+
+def torrents_and_metalinks():
+    """Torrents from libtorrent and Metalinks, active and paused, killed five times on their way."""
+    if peers.lt is None or program().name != "arioso":
+        return "not tested"
+    with peers.addresses():
+        return killed_with_documents()
+
+
+def killed_with_documents():
+    kills, chance = 5, random.Random(SEED)
+    linked = [sample(f"crash-link{i}.bin", SIZE) for i in range(2)]
+    port, listen = free_port(), peers.free_port()
+    with scratch("crash") as work, peers.Tracker() as tracker, \
+            Nginx(linked[0].path.parent, work / "nginx", RATE // 2) as origin, \
+            peers.closing(peers.Libtorrent(work, upload_rate_limit=3 * MIB)) as seed:
+        size = 12 * MIB + 99
+        torrents = [peers.torrent(work, f"torrent{i}", {
+            "a.bin": peers.noise(f"a{i}", size // 3), "deep/b.bin": peers.noise(f"b{i}", size)},
+            trackers=[tracker.url]) for i in range(2)]
+        for what in torrents:
+            seed.add(what, seed=True)
+        encode = lambda data: base64.b64encode(data).decode()
+        arguments = (*peers.QUIET[1:], f"--listen-port={listen}", "--seed-time=0", "-j4")
+        gids = []
+        for turn in range(kills + 1):
+            with launch(work, port, *arguments) as server:
+                if not gids:
+                    for i, what in enumerate(torrents):
+                        gids.append(server.call("aria2.addTorrent", encode(what.path.read_bytes()),
+                                                [], {"pause": "true"} if i else {}))
+                    for i, one in enumerate(linked):
+                        gids += server.call("aria2.addMetalink",
+                                            encode(metalink(one, f"{origin.url}/{one.name}")),
+                                            {"pause": "true"} if i else {})
+                    time.sleep(1.2)
+                for gid, paused in zip(gids, (False, True) * 2):
+                    status = server.status(gid)["status"]
+                    wanted = ("paused",) if paused else ("active", "complete")
+                    check(status in wanted, f"kill {turn}: {gid} is {status}")
+                if turn == kills:
+                    server.call("aria2.unpauseAll")
+                    for gid in gids:
+                        server.wait_status(gid, "complete", timeout=90)
+                    for what in torrents:
+                        what.check(server.downloads)
+                    for one in linked:
+                        check(sha256(server.downloads / one.name) == one.sha256,
+                              f"{one.name}: SHA-256 differs")
+                    break
+                time.sleep(chance.uniform(0.1, 1.2))
+                server.kill()
+        peers_again = seed.uploaded() - sum(what.total for what in torrents)
+        bound = kills * LOSS_MAX
+        check(peers_again <= bound, f"{peers_again} bytes of torrents again, at most {bound} may be")
+        origin.stop()
+        links_again = refetched(origin, sum(one.size for one in linked), kills * LOSS_MAX)
+        return f"{kills} kills; of torrents {peers_again / MIB:.1f} MiB again, of Metalinks {links_again}"
+
+
 def name_decides():
     """Called as aria2c a server keeps nothing unasked; called as arioso it does."""
     kept = {}
@@ -241,6 +316,7 @@ def main():
     suite = Suite("crash")
     suite.run("whole queue after SIGKILL", whole_queue)
     suite.run("killed again and again", kill_after_kill)
+    suite.run("torrents and Metalinks after SIGKILLs", torrents_and_metalinks)
     if program().name == "arioso":
         suite.run("second process on the same state", second_process)
         suite.run("killed at any instant and at every failpoint", storm)

@@ -6,8 +6,12 @@ ended (orderly, then by SIGKILL), and arioso is started by the same command line
 with every download under its GID, fetch only what is missing, and leave a session aria2c reads.
 """
 
+import base64
 import signal
+import struct
+import time
 
+import peers
 from lib import (
     MIB, SOCKET_SLACK, Nginx, Server, Suite, aria2c, check, free_port, program,
     read_control_file, sample, scratch, sha256, wait_for,
@@ -97,6 +101,60 @@ def switch(sign):
         return f"{kept / MIB:.1f} MiB were there, {again / MIB:.2f} MiB fetched again"
 
 
+def nodes_in(path):
+    """How many nodes a dht.dat of version 3 has."""
+    data = path.read_bytes() if path.exists() else b""
+    return struct.unpack_from(">I", data, 48)[0] if len(data) >= 56 else 0
+
+
+def dht_nodes():
+    """aria2c's dht.dat is taken over by arioso, and arioso's by aria2c."""
+    if peers.lt is None:
+        return "not tested: libtorrent is not installed"
+    with peers.addresses(), scratch("dht") as work, \
+            peers.closing(peers.Libtorrent(work, enable_dht=True)) as node:
+        file, entry = work / "dht.dat", f"{peers.IP}:{node.port}"
+        what = peers.torrent(work, "dht.bin", peers.noise("dht", MIB))
+        upload = base64.b64encode(what.path.read_bytes()).decode()
+
+        def serve(binary, name, *args):
+            port = peers.free_port()
+            log = work / f"{name}.log"
+            server = Server(
+                binary, work / name, "--enable-dht=true", "--enable-dht6=false",
+                "--bt-enable-lpd=false", f"--listen-port={port}", f"--dht-listen-port={port}",
+                f"--dht-file-path={file}", f"--log={log}", "--log-level=debug", *args)
+            server.call("aria2.addTorrent", upload)
+            return server, log
+
+        def ended(server):
+            time.sleep(2)
+            server.terminate()
+            return nodes_in(file)
+
+        old, log = serve(aria2c(), "aria2c", f"--dht-entry-point={entry}")
+        with old:
+            wait_for("aria2c to know the node", lambda: entry in log.read_text(), 20)
+            theirs = ended(old)
+        check(theirs >= 1, f"aria2c saved {theirs} nodes")
+        new, log = serve(program(), "arioso")
+        with new:
+            wait_for("arioso to read them",
+                     lambda: f"{theirs} DHT nodes in {file}" in log.read_text(), 20)
+            ours = ended(new)
+        check(ours >= 1, f"arioso saved {ours} nodes")
+        file_before = file.read_bytes()
+        back, log = serve(aria2c(), "back")
+        with back:
+            # It has no entry point: it knows the node by our file only.
+            wait_for("aria2c to ask the node of our file",
+                     lambda: f"{peers.IP}:{node.port}" in log.read_text(), 20)
+            check("Exception caught while loading DHT" not in log.read_text(), "it refused the file")
+            back.kill()
+        check(file.read_bytes() == file_before, "dht.dat changed before its end")
+        return f"{theirs} of aria2c's nodes known, {ours} of ours read by aria2c"
+
+
 def main():
     suite = Suite("switch")
     for number in range(4):
@@ -104,6 +162,7 @@ def main():
     suite.run_all([
         ("aria2c ended in order, arioso goes on", switch, signal.SIGTERM),
         ("aria2c killed, arioso goes on", switch, signal.SIGKILL),
+        ("dht.dat there and back", dht_nodes),
     ])
     suite.finish()
 
