@@ -44,7 +44,7 @@ def faulty_disk():
 class Rig:
     """A server behind the supervisor, nginx, a bad directory and a good disk."""
 
-    def __init__(self, supervisor, *args):
+    def __init__(self, supervisor, *args, wrap=()):
         self.stack = contextlib.ExitStack()
         self.work = self.stack.enter_context(scratch("disk"))
         self.sample = sample("disk.bin", SIZE)
@@ -58,7 +58,7 @@ class Rig:
         self.server = self.stack.enter_context(Server(
             program(), self.work, "-x4", "-s4", "-k1M", f"--disk-cache={CACHE}", "-j9",
             "--file-allocation=none", "--auto-save-interval=1", *args, state=self.work / "state",
-            wrap=(supervisor, self.rules) if supervisor else ()))
+            wrap=(supervisor, self.rules) if supervisor else wrap))
 
     def fail(self, action, place=None):
         """From now on writes below the bad directory end so; None: they work again."""
@@ -200,6 +200,67 @@ def full_disk_ends():
         return status["errorMessage"]
 
 
+# Root minds permissions as others do.
+PLAIN_ROOT = ("setpriv", "--inh-caps=-dac_override,-dac_read_search",
+              "--bounding-set=-dac_override,-dac_read_search")
+
+
+def permission_lost():
+    """The directory is taken away from its owner in mid-download, and given back."""
+    if subprocess.run([*PLAIN_ROOT, "true"], capture_output=True).returncode:
+        return "not tested: capabilities cannot be dropped here"
+    with Rig(None, wrap=PLAIN_ROOT) as rig:
+        bad, good = rig.add(rig.bad), rig.add(rig.good)
+        rig.part(bad, 0.4)
+        time.sleep(1.2)
+        rig.bad.chmod(0)
+        try:
+            status = rig.ended(bad)
+            check(rig.ended(good)["status"] == "complete", "the other directory's download failed")
+        finally:
+            rig.bad.chmod(0o755)
+        check(status["status"] == "error", f"it is {status['status']}")
+        check("ermission denied" in status["errorMessage"], f"says {status['errorMessage']!r}")
+        before = sum(request.sent for request in rig.nginx.requests())
+        again = rig.add(rig.bad)
+        check(rig.ended(again)["status"] == "complete", "it did not resume")
+        rig.is_whole(rig.bad)
+        rig.nginx.stop()
+        fetched = sum(request.sent for request in rig.nginx.requests()) - before
+        check(fetched < SIZE - 2 * MIB, f"{fetched} bytes fetched where a part was there")
+        TABLE.append(("permission lost", f"code {status['errorCode']}",
+                      f"{(SIZE - fetched) / MIB:.0f} MiB kept"))
+        return status["errorMessage"]
+
+
+def remounted_read_only():
+    """A disk that is read-only when a paused download goes on, and writable again later."""
+    with Rig(None) as rig, small_disk(rig.work, 64 * MIB) as disk:
+        if disk is None:
+            return "not tested: mounting is not allowed here"
+        remount = lambda how: subprocess.run(
+            ["mount", "-o", f"remount,{how}", disk], capture_output=True).returncode == 0
+        gid = rig.add(disk)
+        rig.part(gid, 0.4)
+        rig.server.call("aria2.pause", gid)
+        wait_for("the closed file", lambda: remount("ro"), 20)
+        rig.server.call("aria2.unpause", gid)
+        status = rig.ended(gid)
+        check(status["status"] == "error", f"it is {status['status']}")
+        check("ead-only" in status["errorMessage"], f"says {status['errorMessage']!r}")
+        check(remount("rw"), "the disk stays read-only")
+        before = sum(request.sent for request in rig.nginx.requests())
+        again = rig.add(disk)
+        check(rig.ended(again)["status"] == "complete", "it did not resume")
+        rig.is_whole(disk)
+        rig.nginx.stop()
+        fetched = sum(request.sent for request in rig.nginx.requests()) - before
+        check(fetched < SIZE - 2 * MIB, f"{fetched} bytes fetched where a part was there")
+        TABLE.append(("read-only remount", f"code {status['errorCode']}",
+                      f"{(SIZE - fetched) / MIB:.0f} MiB kept"))
+        return status["errorMessage"]
+
+
 def stalled_disk(supervisor):
     """One more try where another process of this machine was the cause of a slow call."""
     try:
@@ -312,6 +373,8 @@ def main():
     cases += [
         ("full disk ends a download", full_disk_ends),
         ("full disk is waited for", full_disk_waits),
+        ("permission lost", permission_lost),
+        ("disk remounted read-only", remounted_read_only),
         ("file removed", touched, os.unlink, "removed"),
         ("file truncated", touched, lambda path: os.truncate(path, 4096), "truncated"),
         ("file replaced", touched, replace, "replaced"),
