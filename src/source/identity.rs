@@ -48,6 +48,14 @@ pub fn contradiction(expect: &Identity, found: &Identity, proven: bool) -> Optio
 }
 
 impl Identity {
+    /// Whether nothing but a length is known, and no server has told it.
+    pub fn is_only_len(&self) -> bool {
+        self.len.is_some()
+            && self.etag.is_none()
+            && self.last_modified.is_none()
+            && self.server.is_none()
+    }
+
     /// What later responses of the server that sent `found` have to agree with: its own headers
     /// where it is another server, else what was known, completed.
     pub fn agreed(self, found: &Identity) -> Identity {

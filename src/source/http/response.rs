@@ -222,11 +222,19 @@ impl Head<'_> {
         let proven = len.is_some() || self.status == StatusCode::PARTIAL_CONTENT;
         match contradiction(self.expect, &found, proven) {
             None => Ok(found),
-            Some(what) => Err(Failure::new(
-                ErrorCode::Unknown,
-                Retry::OtherMirror,
-                format!("The server has another file than expected: {what}"),
-            )),
+            Some(what) => {
+                // What is known is a length that no server told: a Metalink's. aria2 asks for a
+                // range then and takes the answer for a server that cannot give it.
+                let code = match self.expect.is_only_len() && found.len.is_some() {
+                    true => ErrorCode::CannotResume,
+                    false => ErrorCode::Unknown,
+                };
+                Err(Failure::new(
+                    code,
+                    Retry::OtherMirror,
+                    format!("The server has another file than expected: {what}"),
+                ))
+            }
         }
     }
 
