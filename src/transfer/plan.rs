@@ -48,6 +48,8 @@ pub struct PlanSettings {
     pub selector: PieceSelector,
     pub uri_selector: UriSelector,
     pub reuse_uri: bool,
+    /// Of a host with several protocols only one is used (`metalink-enable-unique-protocol`).
+    pub one_protocol: bool,
     pub retry: RetryPolicy,
     /// Rather fail than start again from the first byte (option `always-resume`).
     pub always_resume: bool,
@@ -219,12 +221,15 @@ pub struct Plan {
 impl Plan {
     /// A plan that begins by looking at the disk.
     pub fn new(now: Instant, uris: &[Arc<str>], settings: PlanSettings, rng: Rng) -> Self {
-        let pool = UriPool::new(
+        let mut pool = UriPool::new(
             uris,
             settings.uri_selector,
             settings.per_host_max,
             settings.reuse_uri,
         );
+        if settings.one_protocol {
+            pool.use_one_protocol();
+        }
         Self {
             pool,
             stage: Stage::Peeking,

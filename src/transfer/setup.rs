@@ -9,6 +9,7 @@ use crate::base::rng::Rng;
 use crate::base::units::Span;
 use crate::option::OptionSet;
 use crate::option::bt_settings::BtSettings;
+use crate::option::keys::METALINK_ENABLE_UNIQUE_PROTOCOL;
 use crate::option::settings::{DiskSettings, HttpSettings, TransferSettings};
 use crate::storage::{Content, Layout, root_of};
 
@@ -119,6 +120,9 @@ fn plan_of(
         return Plan::new(now, &spec.uris, plan_settings, rng);
     };
     plan_settings.swarm = place.content.torrent.is_some();
+    // What has a checksum of the whole file, or no torrent, comes from a Metalink.
+    let of_metalink = place.content.torrent.is_none() || place.content.checksum.is_some();
+    plan_settings.one_protocol = of_metalink && spec.options.get(METALINK_ENABLE_UNIQUE_PROTOCOL);
     let Some(total) = place.content.total else {
         return Plan::new(now, &spec.uris, plan_settings, rng);
     };
@@ -175,6 +179,7 @@ fn plan_settings(settings: &TransferSettings, options: &OptionSet) -> PlanSettin
         selector: settings.piece_selector,
         uri_selector: settings.uri_selector,
         reuse_uri: settings.reuse_uri,
+        one_protocol: false,
         retry: RetryPolicy {
             tries_max: settings.tries_max,
             wait: settings.retry_wait,

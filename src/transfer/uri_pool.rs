@@ -101,6 +101,8 @@ pub struct UriPool {
     per_host_max: usize,
     /// Whether a URI may serve more than one connection once all have been used (`reuse-uri`).
     reuse: bool,
+    /// Whether a host is asked by one protocol at a time only.
+    one_protocol: bool,
 }
 
 impl UriPool {
@@ -111,12 +113,19 @@ impl UriPool {
             selector,
             per_host_max,
             reuse,
+            one_protocol: false,
         };
         for uri in uris {
             let (uri, part) = (uri.clone(), None);
             pool.insert(usize::MAX, Mirror { uri, part });
         }
         pool
+    }
+
+    /// As long as a host serves one protocol, its mirrors of other protocols are left alone
+    /// (`metalink-enable-unique-protocol`); they stay for the case that the first one fails.
+    pub fn use_one_protocol(&mut self) {
+        self.one_protocol = true;
     }
 
     /// Adds mirrors behind those that are there.
@@ -215,7 +224,22 @@ impl UriPool {
         if held.connections.len() > held.bears {
             return false;
         }
-        per_host.get(&*held.host).copied().unwrap_or(0) < self.per_host_max
+        let in_use = per_host.get(&*held.host).copied().unwrap_or(0);
+        if self.one_protocol && in_use > 0 && self.serves_otherwise(held) {
+            return false;
+        }
+        in_use < self.per_host_max
+    }
+
+    /// Whether the host of a mirror serves another protocol now.
+    fn serves_otherwise(&self, held: &Held) -> bool {
+        fn scheme(held: &Held) -> Option<&str> {
+            held.mirror.uri.split_once(':').map(|(scheme, _)| scheme)
+        }
+        self.mirrors.iter().any(|other| {
+            let in_use = !other.connections.is_empty() && other.host == held.host;
+            in_use && scheme(other) != scheme(held)
+        })
     }
 
     fn connections_per_host(&self) -> HashMap<&str, usize> {
@@ -471,6 +495,36 @@ mod tests {
         ] {
             assert_eq!(host_of(uri), host);
         }
+    }
+
+    #[test]
+    fn one_protocol_of_a_host_is_used_at_a_time() {
+        let uris = ["ftp://a/1", "http://a:81/1", "http://b/1", "ftp://a/2"];
+        let mut both = pool(&uris, UriSelector::InOrder, 3);
+        assert_eq!(dial_all(&mut both, &()).len(), 6);
+        let mut pool = pool(&uris, UriSelector::InOrder, 3);
+        pool.use_one_protocol();
+        let (now, mut rng) = (Instant::now(), Rng::seeded(1));
+        let mut ids = Vec::new();
+        while let Some(id) = pool.next(now, &Want::any(true), &(), &mut rng) {
+            pool.handle_opened(id, SourceId(ids.len() as u32));
+            ids.push(id);
+        }
+        let mut dialled: Vec<_> = ids
+            .iter()
+            .map(|id| &*pool.mirror(*id).unwrap().uri)
+            .collect();
+        dialled.sort_unstable();
+        dialled.dedup();
+        assert_eq!(dialled, ["ftp://a/1", "ftp://a/2", "http://b/1"]);
+        // When the host's first protocol is given up, the other one is there.
+        for id in ids {
+            if pool.mirror(id).unwrap().uri.starts_with("ftp:") {
+                pool.ban(id);
+            }
+        }
+        let next = pool.next(now, &Want::any(true), &(), &mut rng).unwrap();
+        assert_eq!(&*pool.mirror(next).unwrap().uri, "http://a:81/1");
     }
 
     #[test]

@@ -142,6 +142,7 @@ pub fn plain_settings() -> PlanSettings {
         selector: PieceSelector::Default,
         uri_selector: UriSelector::InOrder,
         reuse_uri: true,
+        one_protocol: false,
         retry: RetryPolicy {
             tries_max: None,
             wait: Duration::ZERO,
