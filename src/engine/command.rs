@@ -129,6 +129,13 @@ impl Core {
         };
         let held = matches!(verb, Verb::Pause { .. }) && self.registry.lock().pause_held(gid);
         if held || self.step_or_force(gid, &input, force) {
+            if matches!(verb, Verb::Unpause) {
+                // The torrent of a file of a Metalink, without which that would wait for ever.
+                let part = self.registry.lock().paused_part(gid);
+                part.inspect(|part| {
+                    self.step(*part, &StateInput::Unpause);
+                });
+            }
             Ok(())
         } else {
             Err(refused)

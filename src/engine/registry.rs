@@ -356,6 +356,49 @@ impl Registry {
         self.set_awaited(gid, Some(part));
     }
 
+    /// After a restart: files of Metalinks that wait for their torrents do so again. One whose
+    /// torrent had come, which is kept nowhere, has it fetched once more.
+    pub(super) fn wait_again(&mut self) {
+        let parts: Vec<(Gid, Gid)> = self
+            .by_gid
+            .keys()
+            .filter_map(|gid| Some((self.get(*gid)?.belongs_to()?, *gid)))
+            .collect();
+        for (whole, part) in parts {
+            let state_of = |gid| self.get(gid).map(|download| &download.state);
+            let is_queued = |gid| state_of(gid).is_some_and(|it| it.list() == ListKind::Queue);
+            let has_come = state_of(part) == Some(&DownloadState::Stopped(Outcome::Complete));
+            if !is_queued(whole) || !(has_come || is_queued(part)) {
+                continue;
+            }
+            if has_come {
+                self.fetch_again(part);
+            }
+            self.set_awaited(whole, Some(part));
+        }
+    }
+
+    /// A result goes to the front of the queue.
+    fn fetch_again(&mut self, gid: Gid) {
+        let Some(slot) = self.by_gid.get(&gid).copied() else {
+            return;
+        };
+        if let Some(download) = self.slots[slot as usize].as_mut() {
+            download.state = DownloadState::Waiting;
+            download.stopped_at = None;
+        }
+        self.unlist(slot, ListKind::Stopped);
+        self.list(slot, ListKind::Queue);
+        self.touch(slot);
+    }
+
+    /// What a download waits for, if somebody has to have that go on.
+    pub(super) fn paused_part(&self, gid: Gid) -> Option<Gid> {
+        let part = self.get(gid)?.rare.as_ref()?.awaits?;
+        let is_paused = self.get(part)?.state == DownloadState::Paused;
+        is_paused.then_some(part)
+    }
+
     /// What it waited for has come, or never will.
     fn end_wait(&mut self, gid: Gid) {
         self.set_awaited(gid, None);

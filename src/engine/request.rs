@@ -61,6 +61,17 @@ impl AddRequest {
         }
     }
 
+    /// The files of a Metalink.
+    pub fn metalink(file: impl Into<Bytes>) -> Self {
+        Self {
+            source: Source::Metalink(Upload {
+                file: file.into(),
+                ..Upload::default()
+            }),
+            options: Vec::new(),
+        }
+    }
+
     /// The same with one option more.
     pub fn with(mut self, option: impl Into<OptionId>, value: impl Into<String>) -> Self {
         self.options.push((option.into(), value.into()));

@@ -235,6 +235,7 @@ pub(super) fn restore(registry: &mut Registry, records: Vec<Record>, same_boot: 
     for download in active.into_iter().rev() {
         registry.add(download, Some(0));
     }
+    registry.wait_again();
 }
 
 /// Writes session files, one after the other.

@@ -81,6 +81,8 @@ const NOT_FOUND: u8 = 3;
 fn is_saved(record: &Record) -> bool {
     let has_led_on = !record.followed_by.is_empty();
     match record.place {
+        // A torrent that was fetched for a file of a Metalink comes with that file.
+        _ if record.belongs_to.is_some() => false,
         // What it led to is named instead.
         Place::Complete if record.origin.is_some() && has_led_on => false,
         Place::Active | Place::Waiting | Place::Paused => true,

@@ -144,3 +144,74 @@ async fn a_hash_check_that_finds_all_may_be_quiet() {
         rig.shutdown().await;
     }
 }
+
+const METALINK: &str = "<metalink xmlns=\"urn:ietf:params:xml:ns:metalink\"><file name=\"b\">\
+    <size>5</size><metaurl mediatype=\"torrent\">http://t/b.torrent</metaurl>\
+    <url>http://h/b</url></file></metalink>";
+
+/// What a file of a Metalink and its torrent are doing.
+fn pair_of(rig: &Rig, pair: &[Gid]) -> Vec<&'static str> {
+    rig.check();
+    let status = |registry: &Registry, gid| registry.get(gid).map_or("", Download::status);
+    rig.handle
+        .read(|registry| pair.iter().map(|gid| status(registry, *gid)).collect())
+}
+
+#[tokio::test]
+async fn a_file_of_a_metalink_waits_for_its_torrent_in_the_next_process_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let session = dir.path().join("session");
+    let pairs = [("save-session", session.to_str().unwrap())];
+    let rig = Rig::with_dir(&pairs, Some(dir.path()));
+    let pair = rig
+        .handle
+        .add(AddRequest::metalink(METALINK), None)
+        .await
+        .unwrap();
+    settle().await;
+    assert_eq!(pair_of(&rig, &pair), ["active", "waiting"]);
+    rig.shutdown().await;
+    // The document is not named by anything, and its torrent alone would be another download.
+    assert_eq!(
+        std::fs::read_to_string(&session)
+            .unwrap()
+            .matches("b.torrent")
+            .count(),
+        0
+    );
+
+    let rig = Rig::with_dir(&pairs, Some(dir.path()));
+    settle().await;
+    assert_eq!(pair_of(&rig, &pair), ["active", "waiting"]);
+    end(&mut rig.script.lock(), pair[0], Ended::Complete);
+    settle().await;
+    assert_eq!(pair_of(&rig, &pair), ["complete", "active"]);
+    rig.shutdown().await;
+
+    // The torrent is kept nowhere: it is fetched again, and without it there are mirrors.
+    let rig = Rig::with_dir(&pairs, Some(dir.path()));
+    settle().await;
+    assert_eq!(pair_of(&rig, &pair), ["active", "waiting"]);
+    let failure = Failure::fatal(ErrorCode::ResourceNotFound, "text");
+    end(&mut rig.script.lock(), pair[0], Ended::Failed(failure));
+    settle().await;
+    assert_eq!(pair_of(&rig, &pair), ["error", "active"]);
+    rig.shutdown().await;
+
+    let rig = Rig::with_dir(&pairs, Some(dir.path()));
+    settle().await;
+    assert_eq!(pair_of(&rig, &pair), ["error", "active"]);
+    rig.shutdown().await;
+}
+
+#[tokio::test]
+async fn who_unpauses_a_file_of_a_metalink_unpauses_its_torrent() {
+    let rig = Rig::new(&[]);
+    let request = AddRequest::metalink(METALINK).with(option("pause"), "true".to_owned());
+    let pair = rig.handle.add(request, None).await.unwrap();
+    assert_eq!(pair_of(&rig, &pair), ["paused", "paused"]);
+    rig.handle.unpause(pair[1]).await.unwrap();
+    settle().await;
+    assert_eq!(pair_of(&rig, &pair), ["active", "waiting"]);
+    rig.shutdown().await;
+}
