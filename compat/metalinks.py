@@ -1,14 +1,21 @@
 """Metalinks of version 3 and 4 by arioso and by the real aria2c, served by a real nginx: the same
-files and the same exit codes, from the command line, by URL and over RPC.
+files and the same exit codes, from the command line, by URL and over RPC. Mirrors that corrupt, and
+files that nginx, vsftpd and a libtorrent peer give together.
 """
 
 import base64
 import hashlib
+import http.server
 import random
 import shutil
 import subprocess
+import tempfile
+import threading
+from pathlib import Path
 
+import ftp_peers
 import lib
+import peers
 
 DATA = random.Random("metalink").randbytes(6 * lib.MIB + 12345)
 OTHER = random.Random("other").randbytes(300_000)
@@ -92,9 +99,65 @@ class Rig:
         return ours
 
 
+class Corrupting(http.server.ThreadingHTTPServer):
+    """Serves `data` in ranges and counts which of its bytes it was asked for."""
+
+    daemon_threads = True
+
+    def __init__(self, data, host="127.0.0.1"):
+        super().__init__((host, 0), _Spoilt)
+        self.data, self.lock, self.sent = data, threading.Lock(), []
+        self.url = f"http://{host}:{self.server_address[1]}/x.bin"
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    def count(self, start, end):
+        """How many bytes of [start, end) were sent, repeated ones each time."""
+        with self.lock:
+            return sum(max(0, min(end, b) - max(start, a)) for a, b in self.sent)
+
+    def handle_error(self, *_):
+        pass  # a client that leaves early is part of the test
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
+
+
+class _Spoilt(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 20
+
+    def do_GET(self):
+        data, span = self.server.data, self.headers.get("Range")
+        first, _, last = (span or "bytes=0-").removeprefix("bytes=").partition("-")
+        start, end = int(first), min(len(data), int(last) + 1 if last else len(data))
+        self.send_response(206 if span else 200)
+        self.send_header("Content-Length", str(end - start))
+        if span:
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(data)}")
+        self.end_headers()
+        for at in range(start, end, 16384):
+            chunk = data[at:min(end, at + 16384)]
+            self.wfile.write(chunk)
+            with self.server.lock:
+                self.server.sent.append((at, at + len(chunk)))
+
+    def log_message(self, *_):
+        pass
+
+
+def spoilt():
+    data = bytearray(DATA)
+    data[SPOILT_PIECE * PIECE + 77] ^= 1
+    return bytes(data)
+
+
 def cases(rig):
     base = rig.nginx.url
-    good, bad, small = f"{base}/good.bin", f"{base}/bad.bin", f"{base}/other.bin"
+    good, small = f"{base}/good.bin", f"{base}/other.bin"
 
     def local(name, text):
         path = rig.folder / name
@@ -162,21 +225,67 @@ def cases(rig):
         url(good))), "--follow-metalink=mem", contents=True)
 
     def corrupt():
-        text = v4(entry("x.bin", sizes(), whole(), pieces(), url(bad, 1), url(good, 2)))
-        path = local("corrupt.meta4", text)
-        before = len(rig.nginx.requests())
-        code, files, said = rig.run("corrupt", "ours", "-s1", "-M", path)
-        lib.check(code == 0, f"exit code {code}: {said[-600:]}")
-        lib.check(files.get("x.bin") == hashlib.sha256(DATA).hexdigest()[:12], "the file is wrong")
-        named = "bad.bin" in said or str(rig.programs["ours"]) == "aria2c"
-        lib.check(named, f"the bad mirror is not named: {said[-600:]}")
-        wait = lib.wait_for
-        wait("the log", lambda: len(rig.nginx.requests()) > before, timeout=10)
-        sent = sum(request.sent for request in rig.nginx.requests()[before:])
-        again = sent - len(DATA)
-        slack = PIECE + 8 * lib.SOCKET_SLACK
-        lib.check(again <= slack, f"{again} bytes were fetched again")
-        return f"{again} bytes were fetched again"
+        """The bad mirror goes first and alone: what it gave is good but for one piece."""
+        with Corrupting(spoilt()) as one, Corrupting(DATA) as other:
+            text = v4(entry("x.bin", sizes(), whole(), pieces(), url(one.url, 1),
+                            url(other.url, 2)))
+            path = local("corrupt.meta4", text)
+            code, files, said = rig.run("corrupt", "ours", "-s1", "-M", path)
+            lib.check(code == 0, f"exit code {code}: {said[-600:]}")
+            lib.check(files.get("x.bin") == hashlib.sha256(DATA).hexdigest()[:12],
+                      "the file is wrong")
+            lib.check(one.url in said, f"the bad mirror is not named: {said[-600:]}")
+            lib.check(other.url not in said, f"the good mirror is blamed: {said[-600:]}")
+            start = SPOILT_PIECE * PIECE
+            bad = one.count(start, start + PIECE), other.count(start, start + PIECE)
+            lib.check(bad == (PIECE, PIECE), f"the bad piece was sent {bad} bytes")
+            # What the one sent before it was dropped is not asked of the other.
+            before = other.count(0, start)
+            lib.check(before == 0, f"{before} bytes of good pieces were fetched again")
+            return f"{other.count(0, len(DATA))} of {len(DATA)} bytes from the good mirror"
+
+    def three_mirrors_and_a_torrent():
+        """nginx, vsftpd, a server that corrupts, and a libtorrent seed that a tracker names."""
+        folder = Path(tempfile.mkdtemp(prefix="arioso-metalinks-"))
+        ftp = ftp_peers.Peers(folder)
+        try:
+            (ftp.root / "good.bin").write_bytes(DATA)
+            ftp_port = ftp.vsftpd()
+            with peers.addresses(), Corrupting(spoilt()) as bad_one:
+                tracker = peers.Tracker()
+                torrent = peers.torrent(rig.folder / "www", "x.bin", DATA, PIECE,
+                                        trackers=[tracker.url])
+                seed = peers.Libtorrent(folder / "seed")
+                tracker.peers.append((peers.IP, seed.port))
+                with peers.closing(seed):
+                    seed.add(torrent, seed=True)
+                    # Not the same host as the others': of one host one protocol is used.
+                    text = v4(entry(
+                        "x.bin", sizes(), whole(), pieces(),
+                        f'<metaurl mediatype="torrent">{base}/x.bin.torrent</metaurl>',
+                        url(bad_one.url, 1), url(good, 2),
+                        url(f"ftp://localhost:{ftp_port}/good.bin", 3)))
+                    path = local("together.meta4", text)
+                    code, files, said = rig.run(
+                        "together", "ours", *peers.QUIET, "--console-log-level=info",
+                        "--max-download-limit=1500K", "--seed-time=0",
+                        f"--listen-port={peers.free_port()}", "-M", path)
+                    given = seed.uploaded()
+                tracker.shutdown()
+                tracker.server_close()
+                told = len(tracker.seen)
+            lib.check(code == 0, f"exit code {code}: {said[-1500:]}")
+            lib.check(files.get("x.bin") == hashlib.sha256(DATA).hexdigest()[:12],
+                      f"the file is wrong: {files}")
+            lib.check(bad_one.url in said, f"the bad mirror is not named: {said[-1500:]}")
+            by_ftp = (folder / f"vsftpd-{ftp_port}.log").read_text().count("OK DOWNLOAD")
+            lib.check(told > 0, "the tracker was not asked")
+            lib.check(given > 0, "the seed gave nothing")
+            return (f"{given} bytes from the seed, {bad_one.count(0, len(DATA))} from the bad "
+                    f"mirror, {by_ftp} transfers by FTP")
+        finally:
+            ftp.stop()
+            shutil.rmtree(folder, ignore_errors=True)
 
     def resumed():
         text = v4(entry("x.bin", sizes(), whole(), pieces(), url(good)))
@@ -229,6 +338,7 @@ def cases(rig):
         lib.check(texts["ours"] == texts["aria2c"], f"{texts['ours']} beside {texts['aria2c']}")
 
     yield "a corrupting mirror", corrupt
+    yield "three mirrors, one corrupting, and a torrent", three_mirrors_and_a_torrent
     yield "resumed", resumed
     yield "over RPC", over_rpc
 
@@ -239,9 +349,6 @@ def main():
         root = folder / "www"
         root.mkdir()
         (root / "good.bin").write_bytes(DATA)
-        spoilt = bytearray(DATA)
-        spoilt[SPOILT_PIECE * PIECE + 77] ^= 1
-        (root / "bad.bin").write_bytes(spoilt)
         (root / "other.bin").write_bytes(OTHER)
         with lib.Nginx(root, folder / "nginx") as nginx:
             for name, run in cases(Rig(folder, nginx)):
