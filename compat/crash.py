@@ -314,9 +314,11 @@ def storm():
 
 def main():
     suite = Suite("crash")
-    suite.run("whole queue after SIGKILL", whole_queue)
-    suite.run("killed again and again", kill_after_kill)
-    suite.run("torrents and Metalinks after SIGKILLs", torrents_and_metalinks)
+    suite.run_all([
+        ("whole queue after SIGKILL", whole_queue),
+        ("killed again and again", kill_after_kill),
+        ("torrents and Metalinks after SIGKILLs", torrents_and_metalinks),
+    ], workers=3)
     if program().name == "arioso":
         suite.run("second process on the same state", second_process)
         suite.run("killed at any instant and at every failpoint", storm)
