@@ -7,6 +7,10 @@ use crate::base::bitfield::Bitfield;
 use crate::base::range_set::RangeSet;
 use crate::base::units::{PieceIdx, SourceId, Span};
 
+/// A write that saw the old end of a lease passes the new one by no more than this, in bytes. Should
+/// a source be further ahead of its reports than that, the pieces are hashed once more.
+const OVERRUN: u64 = 256 << 10;
+
 impl PieceMap {
     /// Hands a piece to the peers: nobody else gets a byte of it until [`Self::swarm_hashed`] or
     /// [`Self::give_back`]. Returns what of it is on disk; `None` when it is had, full, leased or
@@ -103,7 +107,7 @@ impl PieceMap {
     }
 
     /// Ends a lease at the first end of a piece behind `len` bytes of what is left of it. Until the
-    /// source has come to rest there, peers are kept from what lies behind.
+    /// source has come to rest there, peers are kept from what a write on its way may still reach.
     pub fn cut(&mut self, source: SourceId, len: u64) -> Option<u64> {
         let piece_len = self.piece_len;
         let held = self.held.iter_mut().find(|held| held.source == source)?;
@@ -112,6 +116,7 @@ impl PieceMap {
             return None;
         }
         held.end = end;
+        held.limit = held.limit.min(end.saturating_add(OVERRUN));
         Some(end)
     }
 
