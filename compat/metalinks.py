@@ -268,7 +268,7 @@ def cases(rig):
                     path = local("together.meta4", text)
                     code, files, said = rig.run(
                         "together", "ours", *peers.QUIET, "--console-log-level=info",
-                        "--max-download-limit=1500K", "--seed-time=0",
+                        "--max-download-limit=1500K", "-s3", "-x1", "--seed-time=0",
                         f"--listen-port={peers.free_port()}", "-M", path)
                     given = seed.uploaded()
                 tracker.shutdown()
@@ -280,7 +280,10 @@ def cases(rig):
             lib.check(bad_one.url in said, f"the bad mirror is not named: {said[-1500:]}")
             by_ftp = (folder / f"vsftpd-{ftp_port}.log").read_text().count("OK DOWNLOAD")
             lib.check(told > 0, "the tracker was not asked")
-            lib.check(given > 0, "the seed gave nothing")
+            # How much each gives is a matter of who comes first: mirrors may hold everything.
+            lib.check(f"peer connected address={peers.IP}:{seed.port}" in said,
+                      "the seed was not connected")
+            lib.check(by_ftp > 0, "nothing came by FTP")
             return (f"{given} bytes from the seed, {bad_one.count(0, len(DATA))} from the bad "
                     f"mirror, {by_ftp} transfers by FTP")
         finally:
