@@ -103,6 +103,8 @@ pub fn check_pieces(
             (watch.done)(crew.done.load(Ordering::Acquire));
         }
         let others: Vec<_> = helpers.into_iter().map(|helper| helper.join()).collect();
+        // The others may have done it all before this thread began.
+        (watch.done)(crew.done.load(Ordering::Acquire));
         (mine, others)
     });
     let mut good = Bitfield::new(check.len());
