@@ -58,6 +58,15 @@ class World:
             lib.wait_for(f"{client.name} to have it", client.is_done, timeout)
         except lib.Failed as error:
             raise lib.Failed(f"{error}{tail()}") from None
+
+        def is_right():
+            # Other clients say so before they have written everything.
+            with contextlib.suppress(lib.Failed):
+                what.check(folder or client.folder)
+                return True
+        if not isinstance(client, Command):
+            with contextlib.suppress(lib.Failed):
+                lib.wait_for("the files", is_right, 20, 0.5)
         what.check(folder or client.folder)
 
 
@@ -435,7 +444,7 @@ def restart_in_mid_download(world):
     """SIGKILL half-way: what was there is not fetched again."""
     home, state, port = world.place("home"), world.place("state"), peers.free_port()
     with Tracker() as tracker, \
-            closing(world.theirs(Libtorrent, upload_rate_limit=4_000_000)) as seed:
+            closing(world.theirs(Libtorrent, upload_rate_limit=2_500_000)) as seed:
         what = world.one(tracker.url)
         seed.add(what, seed=True)
         with server(world, home, state, port, "--seed-time=0") as run:
@@ -483,7 +492,7 @@ def swap_with_aria2c(world, ours_first):
     first, then = (world.program, theirs) if ours_first else (theirs, world.program)
     folder = world.place("swap")
     with Tracker() as tracker, \
-            closing(world.theirs(Libtorrent, upload_rate_limit=3_000_000)) as seed:
+            closing(world.theirs(Libtorrent, upload_rate_limit=1_500_000)) as seed:
         what = world.one(tracker.url)
         seed.add(what, seed=True)
         with closing(Command(folder, first)) as begun:

@@ -16,6 +16,7 @@ mod faults;
 mod identity;
 mod proxies;
 mod redirects;
+mod resume;
 mod rig;
 mod tls;
 mod transfers;
