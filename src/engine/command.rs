@@ -77,10 +77,20 @@ impl Core {
     ) -> Result<Vec<Gid>, RequestError> {
         let mut gids = Vec::with_capacity(specs.len());
         let mut awaited = None;
-        for (nth, spec) in specs.into_iter().enumerate() {
+        // What comes from one document is one line of a session: under the GID of the first.
+        let mut line_gid = None;
+        for (nth, mut spec) in specs.into_iter().enumerate() {
             let position = position.map(|position| position.saturating_add(nth));
             let for_next = spec.for_next;
+            let line = spec.brief.as_mut().and_then(|brief| brief.line.as_mut());
+            let is_named = line.is_some();
+            if let Some(line) = line {
+                line.gid = line.gid.or(line_gid);
+            }
             let gid = self.add_one(spec, position)?;
+            if is_named {
+                line_gid = line_gid.or(Some(gid));
+            }
             if let Some(torrent) = awaited.take() {
                 self.registry.lock().let_wait(gid, torrent);
             }

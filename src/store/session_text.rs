@@ -32,8 +32,8 @@ pub fn push_entry(
     let Some((uris, gid)) = named(record, naming).filter(|_| is_saved(record)) else {
         return;
     };
-    if let [uri] = &uris[..]
-        && gid != record.gid
+    if record.origin.is_some()
+        && let [uri] = &uris[..]
         && !said.insert((uri.clone(), gid))
     {
         return;
