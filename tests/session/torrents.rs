@@ -94,3 +94,34 @@ fn an_input_file_names_torrents() {
         (&json!(gid), &json!(torrent.info_hash))
     );
 }
+
+#[test]
+fn a_metalink_of_two_files_is_one_line_of_a_session() {
+    let home = Home::new();
+    let (session, document) = (home.path("session"), home.path("two.meta4"));
+    let files = ["a", "b"].map(|name| {
+        format!("<file name=\"{name}\"><size>9</size><url>http://127.0.0.1:1/{name}</url></file>")
+    });
+    let head = "<metalink xmlns=\"urn:ietf:params:xml:ns:metalink\">";
+    fs::write(&document, format!("{head}{}</metalink>", files.concat())).unwrap();
+    fs::write(&session, "").unwrap();
+    let save = format!("--save-session={}", session.display());
+    let input = format!("--input-file={}", session.display());
+    let first = format!("--metalink-file={}", document.display());
+    for source in [&first, &input, &input] {
+        let server = Server::start(
+            home.arioso(),
+            &["--state-dir=", "--pause=true", &save, source],
+        );
+        wait_for("both files", || {
+            let waiting = server.call("aria2.tellWaiting", json!([0, 9]));
+            let count = waiting.as_array().unwrap().len();
+            assert!(count <= 2, "{waiting}");
+            (count == 2).then_some(())
+        });
+        server.call("aria2.saveSession", json!([]));
+        let text = fs::read_to_string(&session).unwrap();
+        assert_eq!(text.matches("two.meta4").count(), 1, "{text}");
+        assert_eq!(server.stop(), 0);
+    }
+}
