@@ -18,6 +18,7 @@ use crate::base::error::{ErrorCode, Failure};
 use crate::cli::{file_list, help, version};
 use crate::engine::{Engine, EngineConfig};
 use crate::format::metainfo::Metainfo;
+use crate::format::metalink::Metalink;
 use crate::net::Interface;
 use crate::observe::hook::Hooks;
 use crate::observe::log::{ConsoleLog, FileLog, Log};
@@ -84,29 +85,35 @@ fn start(args: impl IntoIterator<Item = OsString>) -> Result<ErrorCode, Failure>
     run_session(&loaded, feed)
 }
 
-/// `--show-files`: what is in the torrents that were given.
+/// `--show-files`: what is in the torrents and Metalinks that were given.
 fn show_files(loaded: &Loaded) -> Result<ErrorCode, Failure> {
     let torrent = loaded.global.get(keys::TORRENT_FILE);
-    let torrent = torrent.map(|path| path.to_string());
+    let metalink = loaded.global.get(keys::METALINK_FILE);
+    // URIs beside it are its web seeds.
+    let only = torrent.or(metalink).map(|path| path.to_string());
+    let given: Vec<&String> = match &only {
+        Some(path) => vec![path],
+        None => loaded.uris.iter().collect(),
+    };
     let mut text = String::new();
-    for path in torrent.iter().chain(&loaded.uris) {
-        if torrent.is_none() {
+    for path in given {
+        if only.is_none() {
             text.push_str(&format!(">>> Printing the contents of file '{path}'...\n"));
         }
         text.push_str(&match local::kind_of(path) {
-            Some(local::Kind::Torrent) => contents_of(path)?,
-            _ => "Neither a torrent nor a Metalink: skipped.\n\n".to_owned(),
+            Some(kind) => contents_of(path, kind)?,
+            None => "Neither a torrent nor a Metalink: skipped.\n\n".to_owned(),
         });
-        if torrent.is_some() {
-            // URIs beside it are its web seeds.
-            break;
-        }
     }
     print(&text)
 }
 
-fn contents_of(path: &str) -> Result<String, Failure> {
+fn contents_of(path: &str, kind: local::Kind) -> Result<String, Failure> {
     let bytes = local::bytes(path).map_err(|error| startup(&format!("read {path}"), &error))?;
+    if kind == local::Kind::Metalink {
+        let metalink = Metalink::parse(&bytes, None)?;
+        return Ok(file_list::of_metalink(&metalink));
+    }
     let name = Path::new(path).file_name().unwrap_or_default();
     let metainfo = Metainfo::parse(&bytes, &format!("{}.file", name.to_string_lossy()))?;
     Ok(file_list::of_torrent(&metainfo))

@@ -1,4 +1,4 @@
-//! Pure: what `--show-files` prints of a torrent.
+//! Pure: what `--show-files` prints of a torrent or Metalink.
 
 use std::fmt::Write as _;
 
@@ -6,6 +6,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::style;
 use crate::format::metainfo::Metainfo;
+use crate::format::metalink::Metalink;
 
 /// The rule under the head of the table, and between its rows.
 const COLUMNS: usize = 79;
@@ -49,16 +50,30 @@ pub fn of_torrent(metainfo: &Metainfo) -> String {
     let _ = writeln!(text, "Name: {}", safe(&info.name));
     let _ = writeln!(text, "Magnet URI: {}", magnet(metainfo));
     let files = info.files.iter();
-    text.push_str(&table(files.map(|file| (file.path.as_str(), file.len))));
+    text.push_str(&table(
+        "./",
+        files.map(|file| (file.path.as_str(), file.len)),
+    ));
+    text
+}
+
+/// The block about one Metalink. Its files are downloads of their own.
+pub fn of_metalink(metalink: &Metalink) -> String {
+    let files = metalink.files.iter();
+    let mut text = table(
+        "",
+        files.map(|file| (file.name.as_str(), file.size.unwrap_or(0))),
+    );
+    text.push('\n');
     text
 }
 
 /// The files with their numbers, for `select-file`.
-pub fn table<'a>(files: impl Iterator<Item = (&'a str, u64)>) -> String {
+fn table<'a>(prefix: &str, files: impl Iterator<Item = (&'a str, u64)>) -> String {
     let mut text = String::from("Files:\nidx|path/length\n");
     let _ = writeln!(text, "===+{}", "=".repeat(COLUMNS - 4));
     for (index, (path, len)) in files.enumerate() {
-        let _ = writeln!(text, "{:>3}|./{}", index + 1, safe(path));
+        let _ = writeln!(text, "{:>3}|{prefix}{}", index + 1, safe(path));
         let _ = writeln!(text, "   |{}", length(len));
         let _ = writeln!(text, "---+{}", "-".repeat(COLUMNS - 4));
     }

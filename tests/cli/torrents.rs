@@ -40,6 +40,29 @@ fn show_files_lists_what_is_in_a_torrent() {
 }
 
 #[test]
+fn show_files_lists_a_metalink_as_aria2_does() {
+    let home = Home::new();
+    let file = |name: &str| {
+        format!("<file name=\"{name}\"><size>2048</size><url>http://h/{name}</url></file>")
+    };
+    let head = "<metalink xmlns=\"urn:ietf:params:xml:ns:metalink\">";
+    let text = format!("{head}{}{}</metalink>", file("a"), file("b"));
+    fs::write(home.file("x.meta4"), text).unwrap();
+    let rule = "-".repeat(75);
+    let table = format!(
+        "Files:\nidx|path/length\n===+{}\n\
+         \u{20} 1|a\n   |2.0KiB (2,048)\n---+{rule}\n\
+         \u{20} 2|b\n   |2.0KiB (2,048)\n---+{rule}\n\n",
+        "=".repeat(75),
+    );
+    let output = run(&mut home.arioso(), &["--no-conf", "-S", "x.meta4"]);
+    let told = format!(">>> Printing the contents of file 'x.meta4'...\n{table}");
+    assert_eq!((stdout(&output), output.status.code()), (told, Some(0)));
+    let output = run(&mut home.arioso(), &["--no-conf", "-S", "-M", "x.meta4"]);
+    assert_eq!(stdout(&output), table);
+}
+
+#[test]
 fn a_file_that_is_no_torrent_is_no_uri_either() {
     let home = Home::new();
     fs::write(home.file("bad.torrent"), "zz").unwrap();
