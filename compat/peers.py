@@ -169,7 +169,8 @@ class Tracker(http.server.ThreadingHTTPServer):
 
     def __init__(self, *peers, learns=True, host=IP, interval=60):
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        super().__init__((host, free_port(host) if ":" not in host else lib.free_port()), _Answer)
+        # The system's choice: others here take ports at random.
+        super().__init__((host, 0), _Answer)
         self.host, self.interval, self.learns = host, interval, learns
         self.peers = list(peers)
         self.seen = []
