@@ -1,6 +1,6 @@
 //! The network interfaces of this machine and their addresses.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -51,17 +51,10 @@ unsafe fn address(address: *const libc::sockaddr) -> Option<IpAddr> {
     }
 }
 
-/// The number the system knows an interface by.
-pub fn index(name: &str) -> Option<u32> {
-    let name = CString::new(name).ok()?;
-    // SAFETY: the name ends with a zero and outlives the call.
-    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-    (index != 0).then_some(index)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::index_of;
 
     #[test]
     fn loopback_is_among_them() {
@@ -69,7 +62,7 @@ mod tests {
         let loopback = all
             .iter()
             .find(|(_, ip)| *ip == IpAddr::from([127, 0, 0, 1]));
-        assert!(index(&loopback.unwrap().0).is_some());
-        assert_eq!(index("no such thing"), None);
+        assert!(index_of(&loopback.unwrap().0).is_some());
+        assert_eq!(index_of("no such thing"), None);
     }
 }

@@ -216,7 +216,7 @@ fn index_of(interface: &str) -> io::Result<u32> {
             name.ok_or(io::ErrorKind::AddrNotAvailable)?
         }
     };
-    super::interfaces::index(&name).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    crate::net::index_of(&name).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
 async fn listen(shared: Arc<Shared>, ear: UdpSocket) {

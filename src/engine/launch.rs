@@ -3,34 +3,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc::UnboundedSender;
-
-use crate::base::gid::Gid;
-use crate::limit::LimitBranch;
-use crate::option::OptionSet;
-use crate::transfer::{
-    self, Control, Job, Live, TransferHandle, TransferReport, TransferSpec, WebSeed, World,
-};
-
-/// What a transfer needs from the engine.
-pub struct Launch {
-    pub gid: Gid,
-    pub job: Job,
-    pub uris: Vec<Arc<str>>,
-    pub web_seeds: Vec<WebSeed>,
-    pub options: OptionSet,
-    /// It is the torrent of another download.
-    pub is_torrent_file: bool,
-    /// Figures of the earlier run, if there was one.
-    pub live: Arc<Live>,
-    pub limit: LimitBranch,
-    /// Every launched transfer reports `Ended` exactly once.
-    pub reports: UnboundedSender<(Gid, TransferReport)>,
-}
+use crate::transfer::{self, Control, TransferHandle, TransferSpec, World};
 
 /// Starts transfers.
 pub trait Launcher: Send {
-    fn launch(&mut self, launch: Launch) -> Box<dyn Running>;
+    fn launch(&mut self, spec: TransferSpec) -> Box<dyn Running>;
 }
 
 /// A transfer that runs.
@@ -45,32 +22,9 @@ pub struct DataRuntime {
 }
 
 impl Launcher for DataRuntime {
-    fn launch(&mut self, launch: Launch) -> Box<dyn Running> {
-        let Launch {
-            gid,
-            job,
-            uris,
-            web_seeds,
-            options,
-            is_torrent_file,
-            live,
-            limit,
-            reports,
-        } = launch;
+    fn launch(&mut self, spec: TransferSpec) -> Box<dyn Running> {
         let world = Arc::clone(&self.world);
-        let spec = TransferSpec {
-            gid,
-            job,
-            uris,
-            web_seeds,
-            options,
-            is_torrent_file,
-            live,
-            limit,
-            world,
-            reports,
-        };
-        Box::new(transfer::spawn(spec, &self.runtime))
+        Box::new(transfer::spawn(spec, world, &self.runtime))
     }
 }
 

@@ -55,7 +55,7 @@ pub use footprint::Footprint;
 pub use handle::EngineHandle;
 pub use history::HistoryPage;
 pub use intake::usable_uri;
-pub use launch::{DataRuntime, Launch, Launcher, Running};
+pub use launch::{DataRuntime, Launcher, Running};
 pub use queue::How;
 pub use registry::{Counts, Downloads, Registry};
 pub use request::{AddRequest, RequestError, Source, Upload};
@@ -76,7 +76,7 @@ use crate::limit::{LimitBranch, LimitTree};
 use crate::option::settings::EngineSettings;
 use crate::option::{OptionSet, keys};
 use crate::store::Store;
-use crate::transfer::{Control, Document, Ended, Job, Phase, TransferReport};
+use crate::transfer::{Control, Document, Ended, Job, Phase, TransferReport, TransferSpec};
 
 const TICK: Duration = Duration::from_secs(1);
 /// How often the store hears of the progress of active downloads: for a look at the list after a
@@ -409,7 +409,7 @@ impl Core {
         let launch = self.registry.lock().edit(gid, |download| {
             let (down, up) = limits_of(&download.options);
             let brief = download.brief();
-            Launch {
+            TransferSpec {
                 gid,
                 job: brief.map_or(Job::Uris, |brief| brief.job.clone()),
                 uris: download.uris.to_vec(),

@@ -14,7 +14,7 @@ use super::embed::assemble;
 use super::*;
 use crate::base::error::{ErrorCode, Failure};
 use crate::option::{OptionId, find};
-use crate::transfer::{Control, Ended, Live};
+use crate::transfer::{Control, Ended, Live, TransferSpec};
 
 /// Transfers that end when the test says so, or at once when told to stop.
 #[derive(Default)]
@@ -34,7 +34,7 @@ struct Scripted(Shared);
 struct Actor(Gid, Shared);
 
 impl Launcher for Scripted {
-    fn launch(&mut self, launch: Launch) -> Box<dyn Running> {
+    fn launch(&mut self, launch: TransferSpec) -> Box<dyn Running> {
         let mut script = self.0.lock();
         let uris = launch.uris.iter().map(|uri| uri.to_string()).collect();
         script.launches.push((launch.gid, uris));

@@ -15,5 +15,5 @@ pub mod udp;
 pub use client::Net;
 pub use cookie_store::CookieStore;
 pub use dns::ResolveError;
-pub use interface::Interface;
+pub use interface::{Interface, index_of};
 pub use parked::Parked;

@@ -1,22 +1,22 @@
 //! Fills leases from a server of files: what FTP and SFTP have in common. HTTP has a filler of its
 //! own, since one response may say more than a file server ever does.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
-use tokio::sync::mpsc::UnboundedReceiver;
+use bytes::Bytes;
 use tokio::time::timeout_at;
+use tracing::debug;
 
+use super::chunks::Chunks;
+use super::fault::{cut_short, timed_out};
 use super::identity::contradiction;
-use super::speed_watch::SpeedWatch;
-use super::{Facts, Identity, Lease, Link, Opening, Order, Report, Target};
+use super::lease_writer::{Halt, LeaseWriter};
+use super::{Facts, Identity, Lease, Link, Opening, Report, Target};
 use crate::base::error::{ErrorCode, Failure, Retry};
+use crate::base::secret::SafeUrl;
 use crate::base::units::Rate;
 
-/// The least that is gathered before a write, unless the server is slow.
-const WRITE_LEN: usize = 64 * 1024;
 /// Gathered bytes wait no longer for more.
 const GATHER_TIME_MAX: Duration = Duration::from_millis(250);
 /// A silent server is looked after this often.
@@ -58,47 +58,35 @@ pub struct Patience {
     pub lowest_speed: Rate,
 }
 
-/// Runs a source until its orders end or it fails; its last report is `Closed`.
-pub async fn run<S: FileServer>(server: S, target: Target, link: Link, patience: Patience) {
+/// Runs a source until its orders end or it fails; its last report is `Closed`. Where `server`
+/// could not even be named, that is its first as well.
+pub async fn run<S: FileServer>(
+    server: Result<S, Failure>,
+    target: Target,
+    link: Link,
+    patience: Patience,
+) {
+    debug!(uri = %SafeUrl(&target.uri), opening = ?target.opening, "opening");
     let (id, reports) = (link.id, link.reports.clone());
-    let mut filler = Filler {
-        server,
-        link,
-        queued: VecDeque::new(),
-        patience,
-        expect: target.expect.unwrap_or_default(),
-        opened: false,
-        body: None,
-        speed: SpeedWatch::new(Instant::now()),
+    let outcome = match server {
+        Ok(server) => {
+            Filler::new(server, &target, link, patience)
+                .run(target.opening)
+                .await
+        }
+        Err(failure) => Err(Halt::Failed(failure)),
     };
-    let outcome = match filler.run(target.opening).await {
-        Ok(()) | Err(Halt::Stopped) => Ok(()),
-        Err(Halt::Failed(failure)) => Err(failure),
-    };
-    tracing::debug!(?outcome, "closed");
-    // The connection may be parked for others before anybody hears that this source is gone.
-    drop(filler);
+    // The filler is gone by now: its connection may be parked for others before anybody hears
+    // that this source has ended.
+    let outcome = Halt::outcome(outcome);
+    debug!(?outcome, "closed");
     let _ = reports.send((id, Report::Closed(outcome)));
 }
 
-/// Why a source ends.
-enum Halt {
-    /// The orders ended.
-    Stopped,
-    Failed(Failure),
-}
-
-impl From<Failure> for Halt {
-    fn from(failure: Failure) -> Self {
-        Halt::Failed(failure)
-    }
-}
-
-/// Bytes that come in. Invariant: `position` is the file offset of the first gathered byte.
+/// Bytes that come in.
 struct Body {
-    position: u64,
-    chunks: VecDeque<Bytes>,
-    gathered: usize,
+    /// What has come and is not written yet.
+    chunks: Chunks,
     ended: bool,
     silent_since: Option<Instant>,
     /// An error that came after bytes which are to be written first.
@@ -107,29 +95,37 @@ struct Body {
 
 struct Filler<S> {
     server: S,
-    link: Link,
-    /// Leases that came while another one was being filled.
-    queued: VecDeque<Lease>,
+    writer: LeaseWriter,
     patience: Patience,
     expect: Identity,
     opened: bool,
     body: Option<Body>,
-    speed: SpeedWatch,
 }
 
 impl<S: FileServer> Filler<S> {
-    async fn run(&mut self, opening: Opening) -> Result<(), Halt> {
+    fn new(server: S, target: &Target, link: Link, patience: Patience) -> Self {
+        Self {
+            server,
+            writer: LeaseWriter::new(link),
+            patience,
+            expect: target.expect.clone().unwrap_or_default(),
+            opened: false,
+            body: None,
+        }
+    }
+
+    async fn run(mut self, opening: Opening) -> Result<(), Halt> {
         match opening {
             Opening::Probe => {
                 let facts = self.look().await?;
-                self.report(Report::Opened(facts));
+                self.writer.report(Report::Opened(facts));
                 return Ok(());
             }
             Opening::Whole => self.open(0).await?,
             Opening::From(start) => self.open(start).await?,
             Opening::Lease => {}
         }
-        while let Some(lease) = self.next_lease().await {
+        while let Some(lease) = self.writer.next_lease().await {
             self.fill(&lease).await?;
         }
         Ok(())
@@ -147,13 +143,13 @@ impl<S: FileServer> Filler<S> {
             }
         }
         self.opened = true;
-        self.report(Report::Opened(facts));
+        self.writer.report(Report::Opened(facts));
         Ok(())
     }
 
     async fn look(&mut self) -> Result<Facts, Halt> {
         let looked = {
-            let stopped = hang_up(&mut self.link.orders, &mut self.queued);
+            let stopped = self.writer.hang_up();
             tokio::select! {
                 biased;
                 () = stopped => return Err(Halt::Stopped),
@@ -176,7 +172,7 @@ impl<S: FileServer> Filler<S> {
     async fn begin(&mut self, at: u64) -> Result<(), Result<WholeOnly, Halt>> {
         self.body = None;
         let sought = {
-            let stopped = hang_up(&mut self.link.orders, &mut self.queued);
+            let stopped = self.writer.hang_up();
             tokio::select! {
                 biased;
                 () = stopped => return Err(Err(Halt::Stopped)),
@@ -189,25 +185,12 @@ impl<S: FileServer> Filler<S> {
             Err(SeekError::Failed(failure)) => return Err(Err(Halt::Failed(failure))),
         }
         self.body = Some(Body {
-            position: at,
-            chunks: VecDeque::new(),
-            gathered: 0,
+            chunks: Chunks::new(at),
             ended: false,
             silent_since: None,
             failure: None,
         });
         Ok(())
-    }
-
-    async fn next_lease(&mut self) -> Option<Lease> {
-        match self.queued.pop_front() {
-            Some(lease) => Some(lease),
-            None => {
-                let Order::Fetch(lease) = self.link.orders.recv().await?;
-                self.speed = SpeedWatch::new(Instant::now());
-                Some(lease)
-            }
-        }
     }
 
     /// Fills a lease to its end as it is when it is reached.
@@ -216,22 +199,24 @@ impl<S: FileServer> Filler<S> {
         self.prepare(at).await?;
         while at < lease.end() {
             let more = self.gather(lease).await?;
-            self.write_gathered(lease, &mut at).await?;
+            if let Some(body) = &mut self.body {
+                self.writer.write(&mut body.chunks, lease, &mut at).await?;
+            }
             if at >= lease.end() {
                 break;
             }
             match more {
-                More::Yes => self.check_speed()?,
+                More::Yes => self.writer.check_speed(self.patience.lowest_speed)?,
                 More::Stopped => return Err(Halt::Stopped),
                 More::No if lease.end() == u64::MAX => {
                     self.body = None;
-                    self.report(Report::Ended(at));
+                    self.writer.report(Report::Ended(at));
                     return Ok(());
                 }
                 More::No => return Err(cut_short(at).into()),
             }
         }
-        self.report(Report::Idle);
+        self.writer.report(Report::Idle);
         Ok(())
     }
 
@@ -241,7 +226,10 @@ impl<S: FileServer> Filler<S> {
             true => None,
             false => Some(self.look().await?),
         };
-        let there = self.body.as_ref().is_some_and(|body| body.position == at);
+        let there = self
+            .body
+            .as_ref()
+            .is_some_and(|body| body.chunks.position() == at);
         let begun = match there {
             true => Ok(()),
             false => self.begin(at).await,
@@ -255,7 +243,7 @@ impl<S: FileServer> Filler<S> {
             self.opened = true;
             facts.body_from = (!whole_only).then_some(at);
             facts.ranges &= !whole_only;
-            self.report(Report::Opened(facts));
+            self.writer.report(Report::Opened(facts));
         }
         match whole_only {
             false => Ok(()),
@@ -273,7 +261,7 @@ impl<S: FileServer> Filler<S> {
         let Some(body) = &mut self.body else {
             return Ok(More::No);
         };
-        let wanted = self.link.limit.pace_down().min(WRITE_LEN);
+        let wanted = self.writer.wanted();
         let work = body.gather(
             &mut self.server,
             wanted,
@@ -284,66 +272,8 @@ impl<S: FileServer> Filler<S> {
         tokio::select! {
             biased;
             gathered = work => Ok(gathered?),
-            () = hang_up(&mut self.link.orders, &mut self.queued) => Ok(More::Stopped),
+            () = self.writer.hang_up() => Ok(More::Stopped),
         }
-    }
-
-    /// Pays for and writes everything gathered that lies inside the lease.
-    async fn write_gathered(&mut self, lease: &Lease, at: &mut u64) -> Result<(), Halt> {
-        let Some(body) = &mut self.body else {
-            return Ok(());
-        };
-        while *at < lease.end() {
-            let pace = self.link.limit.pace_down();
-            let parts = body.front(pace.max(1));
-            let len = parts.iter().map(|part| part.len()).sum();
-            if len == 0 {
-                break;
-            }
-            let waiting = Instant::now();
-            // What has been received is not thrown away at a stop: it is written unpaid.
-            tokio::select! {
-                biased;
-                () = async {
-                    self.link.limit.pay_down(len).await;
-                    lease.ready().await;
-                } => {}
-                () = hang_up(&mut self.link.orders, &mut self.queued) => {}
-            }
-            let written = lease.write(*at, &parts)?;
-            drop(parts);
-            let taken = written.span.len();
-            self.speed.waited(waiting.elapsed());
-            self.speed.received(taken);
-            body.consume(taken);
-            *at = written.span.end;
-            self.link.meter.record(Instant::now(), taken);
-            let report = (self.link.id, Report::Wrote(written.span));
-            let _ = self.link.reports.send(report);
-            if !written.room {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn check_speed(&mut self) -> Result<(), Failure> {
-        let lowest = self.patience.lowest_speed;
-        let Some(speed) = self.speed.too_slow(Instant::now(), lowest) else {
-            return Ok(());
-        };
-        Err(Failure::new(
-            ErrorCode::TooSlow,
-            Retry::After(Duration::ZERO),
-            format!(
-                "Too slow: {speed} bytes a second, at least {} are wanted",
-                lowest.0
-            ),
-        ))
-    }
-
-    fn report(&self, report: Report) {
-        let _ = self.link.reports.send((self.link.id, report));
     }
 }
 
@@ -372,25 +302,25 @@ impl Body {
     ) -> Result<More, Failure> {
         let began = Instant::now();
         loop {
-            let reached = self.position + self.gathered as u64;
+            let reached = self.chunks.end();
             if !self.ended && total == Some(reached) && self.failure.is_none() {
                 self.confirm_end(server, reached).await?;
             }
             if self.ended {
                 return Ok(More::No);
             }
-            if self.gathered >= wanted || (self.gathered > 0 && reached >= lease.end()) {
+            if self.chunks.len() >= wanted || (!self.chunks.is_empty() && reached >= lease.end()) {
                 return Ok(More::Yes);
             }
-            if let Some(failure) = self.failure.take_if(|_| self.gathered == 0) {
+            if let Some(failure) = self.failure.take_if(|_| self.chunks.is_empty()) {
                 return Err(failure);
             }
             if self.failure.is_some() {
                 return Ok(More::Yes);
             }
-            let deadline = match self.gathered {
-                0 => began + LOOK_INTERVAL.min(patience.silence_max),
-                _ => began + GATHER_TIME_MAX,
+            let deadline = match self.chunks.is_empty() {
+                true => began + LOOK_INTERVAL.min(patience.silence_max),
+                false => began + GATHER_TIME_MAX,
             };
             match timeout_at(deadline.into(), server.read(lease.end())).await {
                 Ok(Ok(Some(chunk))) => {
@@ -398,12 +328,11 @@ impl Body {
                     if total.is_some_and(|total| reached + chunk.len() as u64 > total) {
                         return Err(too_long(total));
                     }
-                    self.gathered += chunk.len();
-                    self.chunks.push_back(chunk);
+                    self.chunks.push(chunk);
                 }
                 Ok(Ok(None)) => self.ended = true,
                 Ok(Err(failure)) => self.failure = Some(failure),
-                Err(_) if self.gathered > 0 => return Ok(More::Yes),
+                Err(_) if !self.chunks.is_empty() => return Ok(More::Yes),
                 Err(_) => {
                     let since = *self.silent_since.get_or_insert(began);
                     if since.elapsed() >= patience.silence_max {
@@ -431,52 +360,6 @@ impl Body {
             }
         }
     }
-
-    /// The first gathered bytes, at most `len_max`.
-    fn front(&self, len_max: usize) -> Vec<&[u8]> {
-        let mut room = len_max;
-        let mut parts = Vec::with_capacity(self.chunks.len());
-        for chunk in &self.chunks {
-            let len = chunk.len().min(room);
-            if len == 0 {
-                break;
-            }
-            parts.push(&chunk[..len]);
-            room -= len;
-        }
-        parts
-    }
-
-    /// Forgets the first `len` gathered bytes: they are in the file.
-    fn consume(&mut self, len: u64) {
-        self.position += len;
-        let mut rest = usize::try_from(len).unwrap_or(usize::MAX);
-        self.gathered -= rest.min(self.gathered);
-        while let Some(chunk) = self.chunks.front_mut() {
-            let taken = chunk.len().min(rest);
-            chunk.advance(taken);
-            rest -= taken;
-            if !chunk.is_empty() {
-                break;
-            }
-            self.chunks.pop_front();
-        }
-    }
-}
-
-/// Waits for the end of the orders; those that come meanwhile wait their turn.
-async fn hang_up(orders: &mut UnboundedReceiver<Order>, queued: &mut VecDeque<Lease>) {
-    while let Some(Order::Fetch(lease)) = orders.recv().await {
-        queued.push_back(lease);
-    }
-}
-
-fn cut_short(at: u64) -> Failure {
-    Failure::new(
-        ErrorCode::Unknown,
-        Retry::After(Duration::ZERO),
-        format!("The server closed the connection early, at byte {at}"),
-    )
 }
 
 fn too_long(total: Option<u64>) -> Failure {
@@ -486,9 +369,4 @@ fn too_long(total: Option<u64>) -> Failure {
         Retry::OtherMirror,
         format!("The server sends more than the {total} bytes it announced"),
     )
-}
-
-/// A time limit passed.
-pub fn timed_out() -> Failure {
-    Failure::new(ErrorCode::Timeout, Retry::After(Duration::ZERO), "Timeout.")
 }

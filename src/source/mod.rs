@@ -4,10 +4,13 @@
 //! fill) and reads its reports; the source itself reads the socket and writes the bytes inside
 //! its lease, so that they stay on the core that read them.
 
+mod chunks;
+mod fault;
 mod filler;
 pub mod ftp;
 pub mod http;
 pub mod identity;
+mod lease_writer;
 mod login;
 #[cfg(feature = "sftp")]
 mod sftp;

@@ -42,9 +42,10 @@ pub struct TransferSpec {
     pub options: OptionSet,
     /// It is fetched for the sake of another download, as a torrent whatever its name.
     pub is_torrent_file: bool,
+    /// Figures of the earlier run, if there was one.
     pub live: Arc<Live>,
     pub limit: LimitBranch,
-    pub world: Arc<World>,
+    /// `Ended` is reported exactly once.
     pub reports: UnboundedSender<(Gid, TransferReport)>,
 }
 
@@ -111,12 +112,17 @@ impl TransferHandle {
 }
 
 /// Starts a transfer on the data runtime.
-pub fn spawn(spec: TransferSpec, runtime: &tokio::runtime::Handle) -> TransferHandle {
+pub fn spawn(
+    spec: TransferSpec,
+    world: Arc<World>,
+    runtime: &tokio::runtime::Handle,
+) -> TransferHandle {
     let (controls, inbox) = mpsc::unbounded_channel();
     let (gid, reports) = (spec.gid, spec.reports.clone());
-    let world = spec.world.clone();
     runtime.spawn(async move {
-        let run = AssertUnwindSafe(run(spec, inbox)).catch_unwind().await;
+        let run = AssertUnwindSafe(run(spec, world.clone(), inbox))
+            .catch_unwind()
+            .await;
         let ended = run.unwrap_or_else(|_| {
             Ended::Failed(Failure::fatal(
                 ErrorCode::Unknown,
@@ -129,13 +135,13 @@ pub fn spawn(spec: TransferSpec, runtime: &tokio::runtime::Handle) -> TransferHa
     TransferHandle { controls }
 }
 
-async fn run(spec: TransferSpec, controls: UnboundedReceiver<Control>) -> Ended {
+async fn run(spec: TransferSpec, world: Arc<World>, controls: UnboundedReceiver<Control>) -> Ended {
     match &spec.job {
         Job::Magnet(magnet) => {
             let magnet = magnet.clone();
-            MetadataTask::new(spec, magnet, controls).run().await
+            MetadataTask::new(spec, world, magnet, controls).run().await
         }
-        Job::Uris | Job::Known(_) => match Task::new(spec, controls) {
+        Job::Uris | Job::Known(_) => match Task::new(spec, world, controls) {
             Ok(task) => task.run().await,
             Err(failure) => Ended::Failed(failure),
         },

@@ -61,6 +61,7 @@ enum Done {
 impl MetadataTask {
     pub(super) fn new(
         spec: TransferSpec,
+        world: Arc<World>,
         magnet: Arc<Magnet>,
         controls: UnboundedReceiver<Control>,
     ) -> Self {
@@ -75,7 +76,7 @@ impl MetadataTask {
             gid: spec.gid,
             fetch: MetadataFetch::new(magnet.info_hash),
             magnet,
-            world: spec.world,
+            world,
             live: spec.live,
             limit: spec.limit,
             options: spec.options,

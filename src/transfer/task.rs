@@ -97,6 +97,7 @@ impl Task {
     /// As [`Setup::new`].
     pub(super) fn new(
         spec: TransferSpec,
+        world: Arc<World>,
         controls: UnboundedReceiver<Control>,
     ) -> Result<Self, Failure> {
         let (disk_to_me, disk) = mpsc::unbounded_channel();
@@ -109,13 +110,13 @@ impl Task {
         let http = HttpShared {
             gid: spec.gid,
             settings: HttpSettings::from(&spec.options),
-            net: spec.world.net.clone(),
+            net: world.net.clone(),
             modified_since: destination.local_time(),
         };
         let follow = FollowSettings::new(&spec.options, &spec.job, spec.is_torrent_file);
         Ok(Self {
             gid: spec.gid,
-            world: spec.world,
+            world,
             live: spec.live,
             mirrors: Mirrors::new(
                 Shared::new(http, FtpSettings::from(&spec.options)),

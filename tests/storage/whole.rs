@@ -38,14 +38,14 @@ fn download(dir: &Path, origin: &Origin, sent: u64, then: impl FnOnce(&Path) -> 
             live: Live::new(),
             limit: LimitTree::new(Rate::UNLIMITED, Rate::UNLIMITED)
                 .branch(Rate::UNLIMITED, Rate::UNLIMITED),
-            world: Arc::new(World {
-                bt: arioso::bittorrent::bt_net::BtNet::new(Net::new(), &OptionSet::default()),
-                net: Net::new(),
-                paths: Default::default(),
-                stats: Default::default(),
-            }),
             reports,
         },
+        Arc::new(World {
+            bt: arioso::bittorrent::bt_net::BtNet::new(Net::new(), &OptionSet::default()),
+            net: Net::new(),
+            paths: Default::default(),
+            stats: Default::default(),
+        }),
         runtime.handle(),
     );
     let patience = Instant::now();

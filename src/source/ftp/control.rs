@@ -17,7 +17,7 @@ use super::fault;
 use super::reply::{self, Reply};
 use super::wire::Wire;
 use crate::base::error::{ErrorCode, Failure};
-use crate::source::filler::timed_out;
+use crate::source::fault::timed_out;
 
 /// Encrypts connections to one server. The data connections resume the session of the control
 /// connection, as some servers insist; so each control connection has a memory of its own.

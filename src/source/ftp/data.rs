@@ -13,7 +13,7 @@ use crate::base::error::{ErrorCode, Failure, Retry};
 use crate::base::secret::Secret;
 use crate::net::dial;
 use crate::option::settings::ConnectionSettings;
-use crate::source::filler::timed_out;
+use crate::source::fault::timed_out;
 
 /// A data connection before RETR: open already, or waited for.
 pub enum Ready {

@@ -1,13 +1,11 @@
 //! Pure: what a refusal or a broken connection of FTP means: which code, what text, what next.
 
 use std::io;
-use std::time::Duration;
 
 use super::path::Unusable;
 use super::reply::{Malformed, Reply};
 use crate::base::error::{ErrorCode, Failure, Retry};
-
-const AT_ONCE: Retry = Retry::After(Duration::ZERO);
+use crate::source::fault::{AT_ONCE, tls_failed};
 
 /// A command that the server refuses. What is transient may be asked again.
 pub fn refused(command: &str, reply: &Reply) -> Failure {
@@ -84,18 +82,6 @@ pub fn broken(error: &io::Error) -> Failure {
 pub fn hung_up() -> Failure {
     let text = "The FTP server closed the connection";
     Failure::new(ErrorCode::Unknown, AT_ONCE, text)
-}
-
-fn tls_failed(error: &rustls::Error) -> Failure {
-    // A certificate stays what it is; everything else may be a passing trouble of the network.
-    let retry = match error {
-        rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
-            Retry::OtherMirror
-        }
-        _ => AT_ONCE,
-    };
-    let text = format!("Failed to establish connection, cause: TLS: {error}");
-    Failure::new(ErrorCode::Unknown, retry, text)
 }
 
 fn first_line(text: &str) -> String {

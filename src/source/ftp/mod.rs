@@ -28,10 +28,9 @@ use self::session::{Place, Session};
 use self::wire::Wire;
 use super::filler::{self, FileServer, Patience, SeekError};
 use super::login::Login;
-use super::{Facts, Identity, Link, Opening, Report, Target};
+use super::{Facts, Identity, Link, Opening, Target};
 use crate::base::error::{ErrorCode, Failure, Retry};
 use crate::base::gid::Gid;
-use crate::base::secret::SafeUrl;
 use crate::format::uri::Uri;
 use crate::net::{Net, proxy, tls};
 use crate::option::settings::FtpSettings;
@@ -101,18 +100,11 @@ impl FtpShared {
 /// Runs one FTP source until its orders end or it fails; its last report is `Closed`.
 pub async fn run(target: Target, link: Link, shared: Arc<FtpShared>) {
     let span = info_span!("ftp", gid = %shared.gid, source = link.id.0);
-    async {
-        debug!(uri = %SafeUrl(&target.uri), opening = ?target.opening, "opening");
-        let patience = shared.patience();
-        match FtpFile::new(&target, shared) {
-            Ok(file) => filler::run(file, target, link, patience).await,
-            Err(failure) => {
-                let _ = link.reports.send((link.id, Report::Closed(Err(failure))));
-            }
-        }
-    }
-    .instrument(span)
-    .await;
+    let patience = shared.patience();
+    let file = FtpFile::new(&target, shared);
+    filler::run(file, target, link, patience)
+        .instrument(span)
+        .await;
 }
 
 /// The failure of a URI that cannot be taken apart.

@@ -1,11 +1,10 @@
 //! The body of a response on its way to the disk: chunks as the socket gave them, uncopied, and
 //! where they belong in the file.
 
-use std::collections::VecDeque;
 use std::io::Write as _;
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use reqwest::Response;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -13,6 +12,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::fault;
 use super::response::Coding;
 use crate::base::error::{ErrorCode, Failure, Retry};
+use crate::source::chunks::Chunks;
+use crate::source::fault::timed_out;
 
 /// Bytes of a slow server wait no longer for company.
 const GATHER_TIME_MAX: Duration = Duration::from_millis(250);
@@ -35,14 +36,13 @@ pub enum Gathered {
     Stopped,
 }
 
-/// An open body. Invariant: `position` is the file offset of the first gathered byte.
+/// An open body.
 pub struct Body {
     response: Response,
-    position: u64,
+    /// What has come of it, decoded, and is not written yet.
+    pub chunks: Chunks,
     /// Where the body ends in the file; nothing past it is taken.
     end: Option<u64>,
-    chunks: VecDeque<Bytes>,
-    gathered: usize,
     decoder: Option<Decoder>,
     silent_since: Option<Instant>,
     ended: bool,
@@ -55,10 +55,8 @@ impl Body {
     pub fn new(response: Response, position: u64, end: Option<u64>, coding: Coding) -> Self {
         Self {
             response,
-            position,
+            chunks: Chunks::new(position),
             end,
-            chunks: VecDeque::new(),
-            gathered: 0,
             decoder: Decoder::new(coding),
             silent_since: None,
             ended: false,
@@ -66,18 +64,14 @@ impl Body {
         }
     }
 
-    pub fn position(&self) -> u64 {
-        self.position
-    }
-
-    /// Bytes from `position` to the end, if that is known.
+    /// Bytes that are not written yet, if their that is known.
     pub fn rest(&self) -> Option<u64> {
-        Some(self.end?.saturating_sub(self.position))
+        Some(self.end?.saturating_sub(self.chunks.position()))
     }
 
     /// False if the connection ended before the announced end.
     pub fn ended_where_it_should(&self) -> bool {
-        self.end.is_none_or(|end| self.position >= end)
+        self.end.is_none_or(|end| self.chunks.position() >= end)
     }
 
     /// Waits for bytes and gathers up to about `wanted` of them; returns early where the server
@@ -95,10 +89,10 @@ impl Body {
             if self.ended || self.is_complete() {
                 return Ok(Gathered::Ended);
             }
-            if self.gathered >= wanted {
+            if self.chunks.len() >= wanted {
                 return Ok(Gathered::More);
             }
-            if let Some(failure) = self.failure.take_if(|_| self.gathered == 0) {
+            if let Some(failure) = self.failure.take_if(|_| self.chunks.is_empty()) {
                 return Err(failure);
             }
             if self.failure.is_some() {
@@ -107,54 +101,23 @@ impl Body {
             if self.decode()? {
                 continue;
             }
-            let deadline = match self.gathered {
-                0 => began + LOOK_INTERVAL.min(silence_max),
-                _ => began + GATHER_TIME_MAX,
+            let deadline = match self.chunks.is_empty() {
+                true => began + LOOK_INTERVAL.min(silence_max),
+                false => began + GATHER_TIME_MAX,
             };
             match timeout_at(deadline, self.response.chunk()).await {
                 Ok(Ok(Some(chunk))) => self.take(chunk),
                 Ok(Ok(None)) => self.finish()?,
                 Ok(Err(error)) => self.failure = Some(fault::failure_of(&error)),
-                Err(_) if self.gathered > 0 => return Ok(Gathered::More),
+                Err(_) if !self.chunks.is_empty() => return Ok(Gathered::More),
                 Err(_) => {
                     let since = *self.silent_since.get_or_insert(began);
                     if since.elapsed() >= silence_max {
-                        return Err(fault::timeout());
+                        return Err(timed_out());
                     }
                     return Ok(Gathered::More);
                 }
             }
-        }
-    }
-
-    /// The first gathered bytes, at most `len_max`.
-    pub fn front(&self, len_max: usize) -> Vec<&[u8]> {
-        let mut room = len_max;
-        let mut parts = Vec::with_capacity(self.chunks.len());
-        for chunk in &self.chunks {
-            let len = chunk.len().min(room);
-            if len == 0 {
-                break;
-            }
-            parts.push(&chunk[..len]);
-            room -= len;
-        }
-        parts
-    }
-
-    /// Forgets the first `len` gathered bytes: they are in the file.
-    pub fn consume(&mut self, len: u64) {
-        self.position += len;
-        let mut rest = len as usize;
-        self.gathered -= rest.min(self.gathered);
-        while let Some(chunk) = self.chunks.front_mut() {
-            let taken = chunk.len().min(rest);
-            chunk.advance(taken);
-            rest -= taken;
-            if !chunk.is_empty() {
-                break;
-            }
-            self.chunks.pop_front();
         }
     }
 
@@ -164,8 +127,7 @@ impl Body {
     }
 
     fn is_complete(&self) -> bool {
-        self.end
-            .is_some_and(|end| self.position + self.gathered as u64 >= end)
+        self.end.is_some_and(|end| self.chunks.end() >= end)
     }
 
     fn take(&mut self, chunk: Bytes) {
@@ -178,13 +140,10 @@ impl Body {
 
     fn push(&mut self, mut chunk: Bytes) {
         if let Some(end) = self.end {
-            let room = end.saturating_sub(self.position + self.gathered as u64);
+            let room = end.saturating_sub(self.chunks.end());
             chunk.truncate(usize::try_from(room).unwrap_or(usize::MAX));
         }
-        if !chunk.is_empty() {
-            self.gathered += chunk.len();
-            self.chunks.push_back(chunk);
-        }
+        self.chunks.push(chunk);
     }
 
     /// Decodes some of what was read; false if there is nothing to decode.

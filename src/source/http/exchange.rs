@@ -15,6 +15,7 @@ use super::{HttpShared, auth, body, fault, ftp_proxy, redirect, zone};
 use crate::base::error::{ErrorCode, Failure, Retry};
 use crate::base::secret::SafeUrl;
 use crate::source::Identity;
+use crate::source::fault::timed_out;
 
 /// One mirror as it is reached now.
 pub struct Exchange {
@@ -169,7 +170,7 @@ impl Exchange {
         match timeout(patience, client.execute(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(fault::failure_of(&error)),
-            Err(_) => Err(fault::timeout()),
+            Err(_) => Err(timed_out()),
         }
     }
 

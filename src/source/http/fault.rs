@@ -2,24 +2,22 @@
 
 use std::error::Error;
 use std::io;
-use std::time::Duration;
 
 use crate::base::error::{ErrorCode, Failure, Retry};
 use crate::net::ResolveError;
-
-const AT_ONCE: Retry = Retry::After(Duration::ZERO);
+use crate::source::fault::{AT_ONCE, timed_out, tls_failed};
 
 /// The failure of a request or of reading a body.
 pub fn failure_of(error: &reqwest::Error) -> Failure {
     if error.is_timeout() {
-        return timeout();
+        return timed_out();
     }
     if let Some(unresolved) = find::<ResolveError>(error) {
         let code = ErrorCode::NameResolution;
         return Failure::new(code, Retry::OtherMirror, unresolved.to_string());
     }
     if let Some(tls) = find::<rustls::Error>(error) {
-        return tls_failure(tls);
+        return tls_failed(tls);
     }
     if let Some(broken) = find::<hyper::Error>(error)
         && broken.is_parse()
@@ -43,23 +41,6 @@ pub fn failure_of(error: &reqwest::Error) -> Failure {
 /// all there is to know it by, and a test watches them.
 fn refused_by_proxy(error: &reqwest::Error) -> bool {
     chain(error).any(|part| part.to_string() == "tunnel error: proxy authorization required")
-}
-
-/// A time limit passed.
-pub fn timeout() -> Failure {
-    Failure::new(ErrorCode::Timeout, AT_ONCE, "Timeout.")
-}
-
-fn tls_failure(error: &rustls::Error) -> Failure {
-    // A certificate stays what it is; everything else may be a passing trouble of the network.
-    let retry = match error {
-        rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
-            Retry::OtherMirror
-        }
-        _ => AT_ONCE,
-    };
-    let text = format!("Failed to establish connection, cause: TLS: {error}");
-    Failure::new(ErrorCode::Unknown, retry, text)
 }
 
 fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {

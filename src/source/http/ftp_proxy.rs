@@ -15,12 +15,12 @@ use reqwest::{Request, Response};
 use tokio::time::timeout;
 use url::Url;
 
-use super::fault;
 use crate::base::error::{ErrorCode, Failure, Retry};
 use crate::format::uri::Uri;
 use crate::net::{dial, proxy};
 use crate::option::settings::{HttpSettings, ProxySettings};
 use crate::option::value::ProxyMethod;
+use crate::source::fault::timed_out;
 
 /// Whether a proxy is to be asked for this `ftp://` URI by GET.
 pub fn reaches_ftp(uri: &str, proxies: &ProxySettings) -> bool {
@@ -59,7 +59,7 @@ pub(super) async fn send(request: Request, settings: &HttpSettings) -> Result<Re
     match timeout(connection.timeout, exchange).await {
         Ok(Ok(response)) => Ok(Response::from(response.map(reqwest::Body::wrap))),
         Ok(Err(error)) => Err(fault_of(&error.to_string())),
-        Err(_) => Err(fault::timeout()),
+        Err(_) => Err(timed_out()),
     }
 }
 

@@ -18,27 +18,23 @@ mod zone;
 
 pub use self::ftp_proxy::reaches_ftp;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::{Instrument, debug, info_span};
 
 use self::body::{Body, Gathered};
 use self::exchange::Exchange;
 use self::request::{Ask, RangeAsk};
 
-use super::speed_watch::SpeedWatch;
-use super::{Identity, Lease, Link, Opening, Order, Report, Target};
-use crate::base::error::{ErrorCode, Failure, Retry};
+use super::fault::cut_short;
+use super::lease_writer::{Halt, LeaseWriter};
+use super::{Identity, Lease, Link, Opening, Report, Target};
+use crate::base::error::Failure;
 use crate::base::gid::Gid;
 use crate::base::secret::SafeUrl;
 use crate::net::Net;
 use crate::option::settings::HttpSettings;
 
-/// The least that is gathered before a write, unless the server is slow.
-const WRITE_LEN: usize = 64 * 1024;
 /// A rest of a response that is read to keep its connection, rather than thrown away with it.
 const DRAIN_LEN_MAX: u64 = 64 * 1024;
 
@@ -62,10 +58,7 @@ pub async fn run(target: Target, link: Link, shared: Arc<HttpShared>) {
             Ok(mut source) => source.run(target.opening).await,
             Err(failure) => Err(Halt::Failed(failure)),
         };
-        let outcome = match outcome {
-            Ok(()) | Err(Halt::Stopped) => Ok(()),
-            Err(Halt::Failed(failure)) => Err(failure),
-        };
+        let outcome = Halt::outcome(outcome);
         debug!(?outcome, "closed");
         // Nobody listens any more if the transfer has been dropped.
         let _ = reports.send((id, Report::Closed(outcome)));
@@ -74,30 +67,14 @@ pub async fn run(target: Target, link: Link, shared: Arc<HttpShared>) {
     .await;
 }
 
-/// Why a source ends.
-enum Halt {
-    /// The orders ended.
-    Stopped,
-    Failed(Failure),
-}
-
-impl From<Failure> for Halt {
-    fn from(failure: Failure) -> Self {
-        Halt::Failed(failure)
-    }
-}
-
 struct Source {
-    link: Link,
-    /// Leases that came while another one was being filled.
-    queued: VecDeque<Lease>,
+    writer: LeaseWriter,
     shared: Arc<HttpShared>,
     exchange: Exchange,
     /// What every response has to agree with.
     expect: Identity,
     opened: bool,
     body: Option<Body>,
-    speed: SpeedWatch,
 }
 
 /// How a body came to its end before its lease did.
@@ -111,13 +88,11 @@ impl Source {
     fn new(target: &Target, link: Link, shared: Arc<HttpShared>) -> Result<Self, Failure> {
         Ok(Self {
             exchange: Exchange::new(&target.uri, link.id.0, shared.clone())?,
-            link,
-            queued: VecDeque::new(),
+            writer: LeaseWriter::new(link),
             shared,
             expect: target.expect.clone().unwrap_or_default(),
             opened: false,
             body: None,
-            speed: SpeedWatch::new(Instant::now()),
         })
     }
 
@@ -129,7 +104,7 @@ impl Source {
             Opening::From(start) => self.open(self.resume_from(start)).await?,
             Opening::Lease => {}
         }
-        while let Some(lease) = self.next_lease().await {
+        while let Some(lease) = self.writer.next_lease().await {
             self.fill(&lease).await?;
         }
         Ok(())
@@ -170,7 +145,7 @@ impl Source {
         }
         let exchanged = {
             let work = self.exchange.ask(&ask, &self.expect);
-            let stopped = hang_up(&mut self.link.orders, &mut self.queued);
+            let stopped = self.writer.hang_up();
             tokio::select! {
                 biased;
                 () = stopped => return Err(Halt::Stopped),
@@ -186,20 +161,9 @@ impl Source {
         }
         if !self.opened {
             self.opened = true;
-            self.report(Report::Opened(facts));
+            self.writer.report(Report::Opened(facts));
         }
         Ok(())
-    }
-
-    async fn next_lease(&mut self) -> Option<Lease> {
-        match self.queued.pop_front() {
-            Some(lease) => Some(lease),
-            None => {
-                let Order::Fetch(lease) = self.link.orders.recv().await?;
-                self.speed = SpeedWatch::new(Instant::now());
-                Some(lease)
-            }
-        }
     }
 
     /// Fills a lease to its end as it is when it is reached.
@@ -219,7 +183,7 @@ impl Source {
                 return Err(cut_short(at).into());
             }
             if lease.end() == u64::MAX {
-                self.report(Report::Ended(at));
+                self.writer.report(Report::Ended(at));
                 return Ok(());
             }
             // The server may send less than was asked for, but never nothing.
@@ -228,13 +192,17 @@ impl Source {
             }
         }
         self.settle_body().await?;
-        self.report(Report::Idle);
+        self.writer.report(Report::Idle);
         Ok(())
     }
 
     /// Has a body open whose next byte is byte `at` of the file.
     async fn seek(&mut self, at: u64, end: u64) -> Result<(), Halt> {
-        if self.body.as_ref().is_some_and(|body| body.position() == at) {
+        if self
+            .body
+            .as_ref()
+            .is_some_and(|body| body.chunks.position() == at)
+        {
             return Ok(());
         }
         let end = (end != u64::MAX).then_some(end);
@@ -245,7 +213,7 @@ impl Source {
         })
         .await?;
         match &self.body {
-            Some(body) if body.position() == at => Ok(()),
+            Some(body) if body.chunks.position() == at => Ok(()),
             Some(_) => Err(response::cannot_resume("it answers with the whole file").into()),
             None => Err(response::cannot_resume("it has nothing there").into()),
         }
@@ -255,7 +223,9 @@ impl Source {
     async fn stream(&mut self, lease: &Lease, at: &mut u64) -> Result<Flow, Halt> {
         loop {
             let gathered = self.gather().await?;
-            self.write_gathered(lease, at).await?;
+            if let Some(body) = &mut self.body {
+                self.writer.write(&mut body.chunks, lease, at).await?;
+            }
             if *at >= lease.end() {
                 return Ok(Flow::LeaseFull);
             }
@@ -265,7 +235,7 @@ impl Source {
             if gathered == Gathered::Ended {
                 return Ok(Flow::BodyEnded);
             }
-            self.check_speed()?;
+            self.writer.check_speed(self.shared.settings.lowest_speed)?;
         }
     }
 
@@ -273,71 +243,17 @@ impl Source {
         let Some(body) = &mut self.body else {
             return Ok(Gathered::Ended);
         };
-        if self.link.orders.is_closed() {
+        if self.writer.has_hung_up() {
             return Ok(Gathered::Stopped);
         }
-        let wanted = self.link.limit.pace_down().min(WRITE_LEN);
+        let wanted = self.writer.wanted();
         let silence_max = self.shared.settings.connection.timeout;
         let work = body.gather(wanted, silence_max);
         tokio::select! {
             biased;
             gathered = work => Ok(gathered?),
-            () = hang_up(&mut self.link.orders, &mut self.queued) => Ok(Gathered::Stopped),
+            () = self.writer.hang_up() => Ok(Gathered::Stopped),
         }
-    }
-
-    /// Pays for and writes everything gathered that lies inside the lease.
-    async fn write_gathered(&mut self, lease: &Lease, at: &mut u64) -> Result<(), Halt> {
-        let Some(body) = &mut self.body else {
-            return Ok(());
-        };
-        while *at < lease.end() {
-            let pace = self.link.limit.pace_down();
-            let parts = body.front(pace.max(1));
-            let len = parts.iter().map(|part| part.len()).sum();
-            if len == 0 {
-                break;
-            }
-            let waiting = Instant::now();
-            // What has been received is not thrown away at a stop: it is written unpaid.
-            tokio::select! {
-                biased;
-                () = async {
-                    self.link.limit.pay_down(len).await;
-                    lease.ready().await;
-                } => {}
-                () = hang_up(&mut self.link.orders, &mut self.queued) => {}
-            }
-            let written = lease.write(*at, &parts)?;
-            drop(parts);
-            let taken = written.span.len();
-            self.speed.waited(waiting.elapsed());
-            self.speed.received(taken);
-            body.consume(taken);
-            *at = written.span.end;
-            self.link.meter.record(Instant::now(), taken);
-            let report = (self.link.id, Report::Wrote(written.span));
-            let _ = self.link.reports.send(report);
-            if !written.room {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn check_speed(&mut self) -> Result<(), Failure> {
-        let lowest = self.shared.settings.lowest_speed;
-        let Some(speed) = self.speed.too_slow(Instant::now(), lowest) else {
-            return Ok(());
-        };
-        Err(Failure::new(
-            ErrorCode::TooSlow,
-            Retry::After(Duration::ZERO),
-            format!(
-                "Too slow: {speed} bytes a second, at least {} are wanted",
-                lowest.0
-            ),
-        ))
     }
 
     /// Reads a short rest of the body, so that the connection serves the next lease; a body
@@ -348,7 +264,7 @@ impl Source {
         };
         match body.rest() {
             Some(rest) if rest <= DRAIN_LEN_MAX => {
-                let stopped = hang_up(&mut self.link.orders, &mut self.queued);
+                let stopped = self.writer.hang_up();
                 tokio::select! {
                     biased;
                     () = stopped => return Err(Halt::Stopped),
@@ -360,23 +276,4 @@ impl Source {
         }
         Ok(())
     }
-
-    fn report(&self, report: Report) {
-        let _ = self.link.reports.send((self.link.id, report));
-    }
-}
-
-/// Waits for the end of the orders; those that come meanwhile wait their turn.
-async fn hang_up(orders: &mut UnboundedReceiver<Order>, queued: &mut VecDeque<Lease>) {
-    while let Some(Order::Fetch(lease)) = orders.recv().await {
-        queued.push_back(lease);
-    }
-}
-
-fn cut_short(at: u64) -> Failure {
-    Failure::new(
-        ErrorCode::Unknown,
-        Retry::After(Duration::ZERO),
-        format!("The server closed the connection early, at byte {at}"),
-    )
 }

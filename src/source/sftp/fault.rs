@@ -1,13 +1,10 @@
 //! Pure: what went wrong with SSH or SFTP: which code, what text, what next.
 
-use std::time::Duration;
-
 use russh_sftp::client::error::Error;
 use russh_sftp::protocol::StatusCode;
 
 use crate::base::error::{ErrorCode, Failure, Retry};
-
-const AT_ONCE: Retry = Retry::After(Duration::ZERO);
+use crate::source::fault::{AT_ONCE, timed_out};
 
 /// A request that names or reads a file.
 pub fn of_file(error: &Error) -> Failure {
@@ -22,7 +19,7 @@ pub fn of_file(error: &Error) -> Failure {
             Retry::OtherMirror,
             format!("The SFTP server refuses: {}", status.status_code),
         ),
-        Error::Timeout => Failure::new(ErrorCode::Timeout, AT_ONCE, "Timeout."),
+        Error::Timeout => timed_out(),
         other => broken(other),
     }
 }

@@ -15,15 +15,15 @@ use percent_encoding::percent_decode_str;
 use russh_sftp::client::RawSftpSession;
 use russh_sftp::client::error::Error;
 use russh_sftp::protocol::{FileAttributes, OpenFlags, StatusCode};
-use tracing::{Instrument, debug, info_span};
+use tracing::{Instrument, info_span};
 
 use self::session::Session;
 use super::filler::{self, FileServer, SeekError};
 use super::ftp::{FtpShared, unusable_uri};
 use super::login::Login;
-use super::{Facts, Identity, Link, Report, Target};
+use super::{Facts, Identity, Link, Target};
 use crate::base::error::{ErrorCode, Failure, Retry};
-use crate::base::secret::{SafeUrl, Secret};
+use crate::base::secret::Secret;
 use crate::format::uri::Uri;
 use crate::net::proxy;
 
@@ -35,18 +35,11 @@ const READS_MAX: usize = 64;
 /// Runs one SFTP source until its orders end or it fails; its last report is `Closed`.
 pub async fn run(target: Target, link: Link, shared: Arc<FtpShared>) {
     let span = info_span!("sftp", gid = %shared.gid, source = link.id.0);
-    async {
-        debug!(uri = %SafeUrl(&target.uri), opening = ?target.opening, "opening");
-        let patience = shared.patience();
-        match SftpFile::new(&target, shared) {
-            Ok(file) => filler::run(file, target, link, patience).await,
-            Err(failure) => {
-                let _ = link.reports.send((link.id, Report::Closed(Err(failure))));
-            }
-        }
-    }
-    .instrument(span)
-    .await;
+    let patience = shared.patience();
+    let file = SftpFile::new(&target, shared);
+    filler::run(file, target, link, patience)
+        .instrument(span)
+        .await;
 }
 
 /// Whom to reach, and as whom.

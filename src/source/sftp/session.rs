@@ -21,7 +21,7 @@ use super::{Place, fault};
 use crate::base::error::Failure;
 use crate::net::dial;
 use crate::option::settings::FtpSettings;
-use crate::source::filler::timed_out;
+use crate::source::fault::timed_out;
 
 /// Keys of an agent that are offered; servers allow few tries.
 const AGENT_KEYS_MAX: usize = 5;
