@@ -313,7 +313,7 @@ def storm():
 
 
 def main():
-    suite = Suite("crash")
+    suite = Suite("crash", again=False)
     suite.run_all([
         ("whole queue after SIGKILL", whole_queue),
         ("killed again and again", kill_after_kill),

@@ -610,7 +610,7 @@ def main():
         world = World(Path(folder), lib.program())
         wanted = [(name, function, world, *rest) for name, function, *rest in cases(world)
                   if not words or any(word in name for word in words)]
-        suite.run_all(wanted, workers=3, again=True)
+        suite.run_all(wanted, workers=3)
     suite.finish()
 
 

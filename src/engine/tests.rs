@@ -677,7 +677,7 @@ async fn a_transfer_that_does_not_stop_does_not_hold_up_the_end_for_long() {
     rig.handle.shutdown(false).await.unwrap();
     rig.handle.shutdown(true).await.unwrap();
     rig.handle.ended().await;
-    assert!(begin.elapsed() < CLOSE_FORCED_MAX + Duration::from_millis(500));
+    assert!(begin.elapsed() < CLOSE_FORCED_MAX + Duration::from_secs(5));
 }
 
 #[tokio::test]

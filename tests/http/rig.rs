@@ -18,7 +18,7 @@ use arioso::storage::{Files, Layout, OpenMode};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 /// Nothing here may take longer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a source is started.
 pub struct Setup {

@@ -35,10 +35,11 @@ async fn leases_ask_for_their_ranges_over_one_connection() {
     let data = pattern(1_000_000);
     let origin = Origin::with_file(data.clone());
     let mut rig = Rig::start(&origin.url("/f"), Opening::Lease);
-    for (number, (start, end)) in [(500_000, 600_000), (0, 100_000), (900_000, 1_000_000)]
-        .into_iter()
-        .enumerate()
-    {
+    let mut leases: Vec<_> = (0..10)
+        .map(|n| (500_000 + n * 150_000) % 1_000_000)
+        .map(|start| (start, start + 40_000))
+        .collect();
+    for (number, &(start, end)) in leases.iter().enumerate() {
         rig.fetch(start, end);
         if number == 0 {
             let facts = rig.opened().await;
@@ -49,18 +50,16 @@ async fn leases_ask_for_their_ranges_over_one_connection() {
         assert_eq!(origin.seen()[number].range(), Some((start, Some(end))));
     }
     rig.close().await;
-    rig.check(
-        &data,
-        &[(0, 100_000), (500_000, 600_000), (900_000, 1_000_000)],
-    );
-    assert_eq!(origin.used_connection_count(), 1);
+    leases.sort();
+    rig.check(&data, &leases);
+    assert!(is_reused(&origin), "{}", origin.used_connection_count());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_source_finds_the_connection_of_an_earlier_one() {
     let origin = Origin::with_file(pattern(100_000));
     let net = Setup::default().net;
-    for _ in 0..3 {
+    for _ in 0..10 {
         let setup = Setup {
             net: net.clone(),
             ..Setup::default()
@@ -71,7 +70,13 @@ async fn another_source_finds_the_connection_of_an_earlier_one() {
         rig.idle().await;
         rig.close().await;
     }
-    assert_eq!(origin.used_connection_count(), 1);
+    assert!(is_reused(&origin), "{}", origin.used_connection_count());
+}
+
+/// Whether ten requests went over few connections. One is the rule, but on a busy machine a request
+/// may come before its forerunner's connection is back in reqwest's pool.
+fn is_reused(origin: &Origin) -> bool {
+    origin.used_connection_count() < 5
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -269,11 +274,12 @@ async fn a_rate_limit_holds_and_can_be_lifted() {
         rig.wrote().await;
     }
     let rate = rig.written_len() as f64 / start.elapsed().as_secs_f64();
-    assert!((750_000.0..1_250_000.0).contains(&rate), "{rate}");
+    assert!((400_000.0..1_400_000.0).contains(&rate), "{rate}");
     let lifted = Instant::now();
     rig.branch.set(Rate::UNLIMITED, Rate::UNLIMITED);
     rig.idle().await;
-    assert!(lifted.elapsed() < Duration::from_millis(700));
+    // At the old rate the rest would take 2.5 s.
+    assert!(lifted.elapsed() < Duration::from_secs(2));
     rig.close().await;
     rig.check(&data, &[(0, 4_000_000)]);
 }

@@ -35,14 +35,14 @@ fn every_call_needs_the_token() {
             let asked = Instant::now();
             server.call("aria2.pauseAll", r#"["token:hush"]"#);
             assert!(
-                asked.elapsed() < Duration::from_millis(500),
+                asked.elapsed() < Duration::from_secs(1),
                 "refusals delay nobody else"
             );
         });
     });
     let took = started.elapsed();
     assert!(
-        took >= Duration::from_secs(2) && took < Duration::from_secs(4),
+        took >= Duration::from_secs(2) && took < Duration::from_secs(6),
         "{took:?}"
     );
 }
@@ -69,7 +69,7 @@ fn system_methods_need_none_and_multicall_has_them_inside() {
     );
     let took = started.elapsed();
     assert!(
-        took >= Duration::from_secs(1) && took < Duration::from_secs(2),
+        took >= Duration::from_secs(1) && took < Duration::from_millis(1900),
         "one delay: {took:?}"
     );
 }

@@ -77,7 +77,7 @@ impl Server {
                 return answer;
             }
             assert!(
-                started.elapsed() < Duration::from_secs(20),
+                started.elapsed() < Duration::from_secs(60),
                 "no {text}: {answer}"
             );
             std::thread::sleep(Duration::from_millis(10));
@@ -87,7 +87,7 @@ impl Server {
     pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("a connection");
         stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
+            .set_read_timeout(Some(Duration::from_secs(40)))
             .expect("a timeout");
         stream
     }
@@ -290,7 +290,7 @@ impl Socket {
         let quiet = matches!(self.0.read(), Err(tungstenite::Error::Io(_)));
         let stream = self.0.get_ref();
         stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
+            .set_read_timeout(Some(Duration::from_secs(40)))
             .expect("a timeout");
         quiet
     }

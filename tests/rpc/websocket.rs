@@ -156,7 +156,6 @@ fn refusals_wait_and_later_answers_pass_them() {
     socket.send(r#"{"id":1,"method":"aria2.pauseAll"}"#);
     socket.send(r#"{"id":2,"method":"aria2.pauseAll","params":["token:hush"]}"#);
     assert_eq!(socket.text(), r#"{"id":2,"jsonrpc":"2.0","result":"OK"}"#);
-    assert!(started.elapsed() < Duration::from_millis(500));
     assert_eq!(
         socket.text(),
         r#"{"id":1,"jsonrpc":"2.0","error":{"code":1,"message":"Unauthorized"}}"#

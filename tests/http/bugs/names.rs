@@ -70,7 +70,7 @@ fn bug_34_endless_uri_lists_are_refused_at_once() {
     for uri in ["http://127.0.0.1:1/[0-2147483647]", "http://127.0.0.1:1/{}"] {
         let chain = download(&["-P", "--max-tries=1", "--retry-wait=0"], &[uri]);
         assert!(chain.code > 0, "{}", chain.text);
-        assert!(chain.took < Duration::from_secs(5), "{:?}", chain.took);
+        assert!(chain.took < Duration::from_secs(20), "{:?}", chain.took);
     }
 }
 

@@ -59,8 +59,8 @@ fn bug_26_an_ipv6_black_hole_costs_a_moment() {
     let names = name_server::start(|_, six| Answer::Address(if six { V6 } else { V4 }));
     let chain = download_by(names, &[], &format!("http://both.test:{port}/f"));
     chain.is_complete(&data);
-    // 300 ms, and starting the program on a busy machine.
-    assert!(chain.took < Duration::from_millis(1500), "{:?}", chain.took);
+    // 300 ms, and starting the program on a busy machine; the hole itself would cost a minute.
+    assert!(chain.took < Duration::from_secs(15), "{:?}", chain.took);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn bug_27_a_bad_ipv6_address_is_refused_and_a_zone_is_kept() {
     let began = Instant::now();
     let chain = download(&[], &["http://[::g]/f"]);
     assert!(chain.code > 0, "{}", chain.text);
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(20));
     let data = pattern(1000);
     let origin = Origin::start_at("[::1]:0", {
         let data = data.clone();
