@@ -40,6 +40,22 @@ pub struct ExtendedHandshake {
 }
 
 impl ExtendedHandshake {
+    /// Takes what a later handshake names; the rest stays as it was (BEP 10).
+    pub fn update(&mut self, said: Self) {
+        let known = std::mem::take(self);
+        *self = Self {
+            ut_pex: said.ut_pex.or(known.ut_pex),
+            ut_metadata: said.ut_metadata.or(known.ut_metadata),
+            metadata_size: said.metadata_size.or(known.metadata_size),
+            port: said.port.or(known.port),
+            agent: said.agent.or(known.agent),
+            request_count_max: said.request_count_max.or(known.request_count_max),
+            upload_only: said.upload_only.or(known.upload_only),
+            your_ip: said.your_ip.or(known.your_ip),
+            encryption: said.encryption.or(known.encryption),
+        };
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         writer.dict(|dict| {

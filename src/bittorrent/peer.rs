@@ -401,7 +401,10 @@ impl Peer {
         match id {
             extension::HANDSHAKE => {
                 if let Some(said) = ExtendedHandshake::decode(&payload) {
-                    self.learn(&said);
+                    if let Some(count) = said.request_count_max {
+                        self.pipeline.set_open_max(count);
+                    }
+                    self.extensions.update(said.clone());
                     self.events.push_back(PeerEvent::Extensions(said));
                 }
             }
@@ -412,25 +415,6 @@ impl Peer {
                 self.events.push_back(PeerEvent::Pex(payload));
             }
             _ => {}
-        }
-    }
-
-    /// A later handshake changes only what it names.
-    fn learn(&mut self, said: &ExtendedHandshake) {
-        let known = &mut self.extensions;
-        known.ut_pex = said.ut_pex.or(known.ut_pex);
-        known.ut_metadata = said.ut_metadata.or(known.ut_metadata);
-        known.metadata_size = said.metadata_size.or(known.metadata_size);
-        known.port = said.port.or(known.port);
-        known.upload_only = said.upload_only.or(known.upload_only);
-        known.your_ip = said.your_ip.or(known.your_ip);
-        known.encryption = said.encryption.or(known.encryption);
-        if said.agent.is_some() {
-            known.agent.clone_from(&said.agent);
-        }
-        if let Some(count) = said.request_count_max {
-            known.request_count_max = Some(count);
-            self.pipeline.set_open_max(count);
         }
     }
 

@@ -308,7 +308,7 @@ impl Connections {
             self.swarm.learn_port(now, address, port);
         }
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.learn(said);
+            peer.extensions.update(said);
         }
     }
 

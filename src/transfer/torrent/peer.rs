@@ -128,15 +128,6 @@ impl Peer {
         }
     }
 
-    pub fn learn(&mut self, said: ExtendedHandshake) {
-        let known = &mut self.extensions;
-        known.ut_pex = said.ut_pex.or(known.ut_pex);
-        known.ut_metadata = said.ut_metadata.or(known.ut_metadata);
-        known.metadata_size = said.metadata_size.or(known.metadata_size);
-        known.port = said.port.or(known.port);
-        known.upload_only = said.upload_only.or(known.upload_only);
-    }
-
     /// Where others can dial it, with what PEX says of it.
     pub fn for_exchange(&self) -> Option<(SocketAddr, u8)> {
         let (address, reached) = match (self.incoming, self.extensions.port) {
