@@ -1,5 +1,6 @@
 //! The downloads given at the start: URIs of the command line and entries of the input file.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
@@ -38,6 +39,8 @@ pub struct Feed {
     /// `torrent-file`, to which the URIs of the command line are web seeds, or `metalink-file`.
     document: Option<(String, Kind)>,
     input: Option<Input>,
+    /// What was given besides and does not count: a sentence for the log.
+    ignored: Option<&'static str>,
     rules: Rules,
 }
 
@@ -69,6 +72,8 @@ pub struct Fed {
     pub count: u64,
     /// What nobody here can fetch; the first thousand of it.
     pub refused: Vec<Refused>,
+    /// GIDs that entries have given themselves.
+    gids: HashSet<Gid>,
 }
 
 /// A download that never began.
@@ -79,7 +84,9 @@ pub struct Refused {
 }
 
 impl Feed {
-    /// Opens the input file of `options`, if there is one; `uris` are the command line's.
+    /// Opens the input file of `options`, if there is one; `uris` are the command line's. As for
+    /// aria2, one kind of source counts alone: `torrent-file` or `metalink-file`, else the input
+    /// file, else URIs.
     ///
     /// # Errors
     /// A URI of the command line makes no sense, or the input file cannot be opened.
@@ -91,7 +98,24 @@ impl Feed {
             deferred: settings.deferred_input && settings.save_session.is_none(),
             ignore_pause: !options.get(keys::ENABLE_RPC),
         };
-        let entries = match uris.is_empty() {
+        let given = |path: Option<std::sync::Arc<str>>, kind| Some((path?.to_string(), kind));
+        let document = given(options.get(keys::TORRENT_FILE), Kind::Torrent)
+            .or_else(|| given(options.get(keys::METALINK_FILE), Kind::Metalink))
+            .filter(|(path, _)| !path.is_empty());
+        let input = settings.input_file.as_deref();
+        let ignored = match (&document, input) {
+            (Some(_), Some(_)) => Some(
+                "The input file is not read: torrent-file and metalink-file count alone, as for \
+                 aria2",
+            ),
+            (None, Some(_)) if !uris.is_empty() => Some(
+                "The URIs of the command line are not fetched: an input file counts alone, as for \
+                 aria2",
+            ),
+            _ => None,
+        };
+        let input = input.filter(|_| document.is_none());
+        let entries = match input.is_some() || uris.is_empty() && document.is_none() {
             true => Vec::new(),
             false => vec![Entry {
                 uris,
@@ -99,27 +123,16 @@ impl Feed {
                 ..Entry::default()
             }],
         };
-        let given = |path: Option<std::sync::Arc<str>>, kind| Some((path?.to_string(), kind));
-        let document = given(options.get(keys::TORRENT_FILE), Kind::Torrent)
-            .or_else(|| given(options.get(keys::METALINK_FILE), Kind::Metalink))
-            .filter(|(path, _)| !path.is_empty());
-        let entries = match &document {
-            Some(_) if entries.is_empty() => vec![Entry {
-                options: gid_option(options),
-                ..Entry::default()
-            }],
-            _ => entries,
-        };
         for uri in downloads_of(&entries, rules)?.iter().flatten() {
             if !is_uri(uri) && local::kind_of(uri).is_none() {
                 return Err(Failure::fatal(ErrorCode::Unknown, not_a_uri(uri)));
             }
         }
-        let input = settings.input_file.as_deref().map(open).transpose()?;
         Ok(Feed {
             entries,
             document,
-            input,
+            input: input.map(open).transpose()?,
+            ignored,
             rules,
         })
     }
@@ -142,6 +155,9 @@ impl Feed {
     /// A bad option value: the program ends with code 28. The input file cannot be read on.
     pub async fn run(self, engine: EngineHandle) -> Result<Fed, Failure> {
         let mut fed = Fed::default();
+        if let Some(ignored) = self.ignored {
+            warn!("{ignored}");
+        }
         for mut entry in self.entries {
             match &self.document {
                 Some((path, kind)) => {
@@ -335,8 +351,13 @@ async fn add(
             error!("{text} is invalid for GID.");
             return Ok(());
         };
+        if !fed.gids.insert(parsed) {
+            let line = entry.line;
+            error!("GID {parsed} is not unique (input file, entry at line {line})");
+            return Ok(());
+        }
         if engine.knows(parsed) {
-            debug!("GID#{parsed} of the input file is known already");
+            debug!("GID#{parsed} of the input file is known from the session store");
             return Ok(());
         }
         gid = Some(parsed);

@@ -47,6 +47,7 @@ pub struct PlanSettings {
     pub span_min: u64,
     pub selector: PieceSelector,
     pub uri_selector: UriSelector,
+    /// A mirror may take over the connections of others (option `reuse-uri`).
     pub reuse_uri: bool,
     /// Of a host with several protocols only one is used (`metalink-enable-unique-protocol`).
     pub one_protocol: bool,
@@ -221,11 +222,17 @@ pub struct Plan {
 impl Plan {
     /// A plan that begins by looking at the disk.
     pub fn new(now: Instant, uris: &[Arc<str>], settings: PlanSettings, rng: Rng) -> Self {
+        // aria2 hands the URIs out in turn until `split` is reached; a URI that is not reused
+        // serves so many connections and no more, whatever becomes of the others.
+        let per_uri_max = match settings.reuse_uri {
+            true => usize::MAX,
+            false => settings.split.div_ceil(uris.len().max(1)),
+        };
         let mut pool = UriPool::new(
             uris,
             settings.uri_selector,
             settings.per_host_max,
-            settings.reuse_uri,
+            per_uri_max,
         );
         if settings.one_protocol {
             pool.use_one_protocol();

@@ -99,20 +99,25 @@ pub struct UriPool {
     next_id: u32,
     selector: UriSelector,
     per_host_max: usize,
-    /// Whether a URI may serve more than one connection once all have been used (`reuse-uri`).
-    reuse: bool,
+    /// Connections one URI may serve at a time.
+    per_uri_max: usize,
     /// Whether a host is asked by one protocol at a time only.
     one_protocol: bool,
 }
 
 impl UriPool {
-    pub fn new(uris: &[Arc<str>], selector: UriSelector, per_host_max: usize, reuse: bool) -> Self {
+    pub fn new(
+        uris: &[Arc<str>],
+        selector: UriSelector,
+        per_host_max: usize,
+        per_uri_max: usize,
+    ) -> Self {
         let mut pool = Self {
             mirrors: Vec::new(),
             next_id: 0,
             selector,
             per_host_max,
-            reuse,
+            per_uri_max,
             one_protocol: false,
         };
         for uri in uris {
@@ -217,7 +222,7 @@ impl UriPool {
         if held.dead || held.not_before.is_some_and(|at| at > now) {
             return false;
         }
-        if !self.reuse && !held.connections.is_empty() {
+        if held.connections.len() >= self.per_uri_max {
             return false;
         }
         // One more than it bore is tried, and the next only when that was taken.
@@ -471,7 +476,7 @@ mod tests {
 
     fn pool(uris: &[&str], selector: UriSelector, per_host_max: usize) -> UriPool {
         let uris: Vec<Arc<str>> = uris.iter().map(|uri| Arc::from(*uri)).collect();
-        UriPool::new(&uris, selector, per_host_max, true)
+        UriPool::new(&uris, selector, per_host_max, usize::MAX)
     }
 
     fn dial_all(pool: &mut UriPool, speeds: &dyn HostSpeeds) -> Vec<String> {

@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::file_server::{FileServer, bytes};
-use crate::program::{Home, run, stdout, wait_for};
+use crate::program::{Home, kill, run, stdout, wait_for};
 use crate::write;
 
 /// A script that appends its name, arguments and environment to `calls`.
@@ -68,4 +68,28 @@ fn stop_hook_stands_in_for_the_error_hook() {
         call.starts_with("stop 3 ") && call.contains(" error 3 "),
         "{call}"
     );
+}
+
+#[test]
+fn how_a_hook_ended_is_in_the_log() {
+    let (home, server) = (Home::new(), FileServer::start());
+    let uri = server.page("/a", &bytes(1000, 1));
+    server.set_gate("/a", 0);
+    let failing = write(&home, "failing", "#!/bin/sh\nexit 3\n");
+    fs::set_permissions(&failing, PermissionsExt::from_mode(0o755)).unwrap();
+    for (command, told) in [
+        (failing.to_str().unwrap(), "ended: exit status: 3"),
+        ("/no/such/hook", "could not be run: "),
+    ] {
+        let start = format!("--on-download-start={command}");
+        let args = ["--no-conf", "-q", "-l", "log", &start, &uri];
+        let child = home.arioso().args(args).spawn().unwrap();
+        let told = format!("Hook {command} {told}");
+        wait_for("a line about the hook", || {
+            let log = fs::read_to_string(home.file("log")).ok()?;
+            log.contains(&told).then_some(())
+        });
+        kill(&child, "KILL");
+        child.wait_with_output().unwrap();
+    }
 }

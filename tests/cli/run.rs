@@ -236,6 +236,13 @@ fn quiet_dry_run_and_log() {
     assert_eq!(stdout(&output), "");
     assert!(stderr(&output).contains("Download complete"));
     assert!(!stderr(&output).contains("Download Results"));
+
+    for (level, told) in [("notice", true), ("warn", false), ("error", false)] {
+        let level = format!("--console-log-level={level}");
+        let output = run(&mut home.arioso(), &["--allow-overwrite", &level, &uri]);
+        let text = stdout(&output);
+        assert_eq!(text.contains("Download complete"), told, "{level}: {text}");
+    }
 }
 
 #[test]

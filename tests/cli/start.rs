@@ -1,6 +1,7 @@
 //! What is refused before anything starts, and what is told of it.
 
 use std::fs;
+use std::path::Path;
 
 use crate::file_server::{FileServer, bytes};
 use crate::program::{Home, free_port, kill, run, stderr, stdout, wait_for};
@@ -159,4 +160,70 @@ fn bytes_that_are_no_text_are_escaped_in_uris_and_refused_in_paths() {
     let output = run(home.arioso().arg(dir), &[&uri]);
     assert_eq!(output.status.code(), Some(28));
     assert!(stderr(&output).contains("UTF-8"), "{}", stderr(&output));
+}
+
+#[test]
+fn an_input_file_counts_alone() {
+    let (home, server) = (Home::new(), FileServer::start());
+    let (one, two) = (server.page("/one", b"1"), server.page("/two", b"2"));
+    let list = write(&home, "list", &format!("{one}\n"));
+    let output = run(&mut home.arioso(), &["-i", list.to_str().unwrap(), &two]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(
+        text.contains("URIs of the command line are not fetched"),
+        "{text}"
+    );
+    assert!(home.file("one").exists() && !home.file("two").exists());
+}
+
+#[test]
+fn a_gid_that_stands_twice_is_told_and_the_rest_goes_on() {
+    let (home, server) = (Home::new(), FileServer::start());
+    let (one, two, three) = (
+        server.page("/one", b"1"),
+        server.page("/two", b"2"),
+        server.page("/three", b"3"),
+    );
+    let gid = " gid=00000000000000aa\n";
+    let list = write(&home, "list", &format!("{one}\n{gid}{two}\n{gid}{three}\n"));
+    let output = run(&mut home.arioso(), &["-i", list.to_str().unwrap()]);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let told = "[ERROR] GID 00000000000000aa is not unique (input file, entry at line 3)";
+    assert!(text.contains(told), "{text}");
+    assert!(text.contains("Downloading 2 item(s)"), "{text}");
+    assert!(home.file("one").exists() && home.file("three").exists());
+    assert!(!home.file("two").exists());
+}
+
+#[test]
+fn the_process_gets_its_files_and_is_honest_about_how_it_waits() {
+    let (home, server) = (Home::new(), FileServer::start());
+    let uri = server.page("/a", &bytes(1000, 1));
+    server.set_gate("/a", 0);
+    // The option only ever raises the limit.
+    let mut command = home.program(Path::new("sh"));
+    command.args(["-c", "ulimit -Sn 300 && exec \"$@\"", "sh"]);
+    command.arg(env!("CARGO_BIN_EXE_arioso"));
+    command.args([
+        "--no-conf",
+        "--rlimit-nofile=321",
+        "--event-poll=poll",
+        &uri,
+    ]);
+    let child = command.spawn().unwrap();
+    wait_for("the request", || server.requests().pop());
+    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let words: Vec<&str> = files.unwrap().split_whitespace().collect();
+    assert_eq!(words[3], "321", "{limits}");
+    server.set_gate("/a", u64::MAX);
+    let output = child.wait_with_output().unwrap();
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let told = "[WARN] --event-poll=poll is accepted, but this program always waits with epoll";
+    assert!(text.contains(told), "{text}");
 }

@@ -28,8 +28,8 @@ fn terminal() -> (File, File) {
     }
 }
 
-#[test]
-fn one_line_is_overwritten_in_colour_and_cut_to_the_width() {
+/// What two downloads of 3 MB, a third of each done, look like until they are stopped.
+fn shown(args: &[&str]) -> String {
     let (home, server) = (Home::new(), FileServer::start());
     let uri = server.page("/a", &bytes(3_000_000, 1));
     let other = server.page("/b", &bytes(3_000_000, 2));
@@ -39,19 +39,25 @@ fn one_line_is_overwritten_in_colour_and_cut_to_the_width() {
     let mut child = {
         let mut command = home.arioso();
         command.args(["--stop=2", "--summary-interval=0", "-Z", &uri, &other]);
-        command.stdout(theirs).spawn().unwrap()
+        command.args(args).stdout(theirs).spawn().unwrap()
     };
     let mut seen = Vec::new();
     // Ends with an error when the program has closed its end.
     let _ = ours.read_to_end(&mut seen);
     assert_eq!(child.wait().unwrap().code(), Some(7));
-    let text = String::from_utf8(seen).unwrap();
+    String::from_utf8(seen).unwrap()
+}
+
+/// The first line of progress, where a line has so many columns.
+fn line(text: &str) -> Option<&str> {
     let blank = format!("\r{}\r", " ".repeat(59));
-    let line = text
-        .split(&blank)
-        .nth(1)
-        .unwrap_or_else(|| panic!("{text:?}"));
-    let line = line.split('\r').next().unwrap();
+    text.split(&blank).nth(1)?.split('\r').next()
+}
+
+#[test]
+fn one_line_is_overwritten_in_colour_and_cut_to_the_width() {
+    let text = shown(&[]);
+    let line = line(&text).unwrap_or_else(|| panic!("{text:?}"));
     assert!(line.starts_with("\x1b[35m[\x1b[0mDL:\x1b[32m"), "{line:?}");
     let mut in_escape = false;
     let visible = line.chars().filter(|ch| {
@@ -62,4 +68,32 @@ fn one_line_is_overwritten_in_colour_and_cut_to_the_width() {
     assert_eq!(visible.count(), 59, "{line:?}");
     assert!(text.contains("[\x1b[1;32mNOTICE\x1b[0m]"), "{text:?}");
     assert!(text.contains("|\x1b[1;34mINPR\x1b[0m|"), "{text:?}");
+}
+
+#[test]
+fn the_line_is_plain_long_and_exact_where_that_is_asked_for() {
+    let text = shown(&[
+        "--truncate-console-readout=false",
+        "--enable-color=false",
+        "--human-readable=false",
+    ]);
+    let line = line(&text).unwrap_or_else(|| panic!("{text:?}"));
+    assert!(line.starts_with("[DL:"), "{line:?}");
+    assert!(
+        line.len() > 59 && line.trim_end().ends_with("(34%)]"),
+        "{line:?}"
+    );
+    assert_eq!(
+        line.matches("1048576B/3000000B(34%)").count(),
+        2,
+        "{line:?}"
+    );
+    assert!(!text.contains('\x1b'), "{text:?}");
+}
+
+#[test]
+fn the_line_can_be_left_out() {
+    let text = shown(&["--show-console-readout=false"]);
+    assert_eq!(line(&text), None, "{text:?}");
+    assert!(text.contains("Download Results:"), "{text:?}");
 }

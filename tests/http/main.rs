@@ -18,5 +18,6 @@ mod proxies;
 mod redirects;
 mod resume;
 mod rig;
+mod several;
 mod tls;
 mod transfers;

@@ -1,8 +1,8 @@
-//! What becomes of a half-done file when mirrors cannot resume: `always-resume` and
-//! `max-resume-failure-tries`.
+//! What becomes of a half-done file when mirrors cannot resume (`always-resume` and
+//! `max-resume-failure-tries`) or its control file is not wanted.
 
 use crate::chain::{Chain, download_in};
-use crate::origin::{Origin, Reply, pattern};
+use crate::origin::{Origin, Reply, Step, pattern};
 use crate::program::Home;
 
 const LEN: usize = 3 << 20;
@@ -57,4 +57,27 @@ fn every_mirror_may_try_to_resume_unless_told_how_many() {
         (1, 0),
         "one try, then from the start"
     );
+}
+
+#[test]
+fn without_its_control_file_it_starts_over() {
+    for (remove, from) in [
+        ("--remove-control-file=false", THERE),
+        ("--remove-control-file", 0),
+    ] {
+        let origin = Origin::start(|seen| {
+            let whole = Reply::file(&pattern(LEN), seen, &[]);
+            match seen.number {
+                0 => whole.cut(THERE, Step::Close),
+                _ => whole,
+            }
+        });
+        let cut = download_in(Home::new(), &["--max-tries=1"], &[&origin.url("/f")]);
+        cut.failed(1);
+        assert!(cut.home.file("f.aria2").exists());
+        let args = [remove, "--allow-overwrite"];
+        download_in(cut.home, &args, &[&origin.url("/f")]).is_complete(&pattern(LEN));
+        let start = origin.seen()[1].range().map_or(0, |(start, _)| start);
+        assert_eq!(start, from as u64, "{remove}");
+    }
 }

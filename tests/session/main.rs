@@ -10,6 +10,8 @@ mod server;
 mod torrent;
 
 mod history;
+mod hooks;
 mod process;
 mod restart;
+mod saving;
 mod torrents;

@@ -4,7 +4,7 @@
 #![allow(dead_code)] // every test binary uses another part
 
 use std::io::{BufRead, BufReader, Read, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -17,6 +17,8 @@ pub struct Seen {
     pub connection: usize,
     /// Number of the request at this origin, from 0.
     pub number: usize,
+    /// Where the connection came from.
+    pub peer: IpAddr,
     pub method: String,
     /// Path and query as sent.
     pub path: String,
@@ -276,9 +278,10 @@ pub fn pattern(len: usize) -> Vec<u8> {
 
 fn serve(state: &State, connection: usize, stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
+    let peer = stream.peer_addr()?.ip();
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut stream = stream;
-    while let Some(mut seen) = read_request(&mut reader)? {
+    while let Some(mut seen) = read_request(&mut reader, peer)? {
         seen.connection = connection;
         {
             let mut log = state.seen.lock().expect("no script panicked");
@@ -321,7 +324,7 @@ fn answer(
     Ok(true)
 }
 
-fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Seen>> {
+fn read_request(reader: &mut impl BufRead, peer: IpAddr) -> std::io::Result<Option<Seen>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -330,6 +333,7 @@ fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Seen>> {
     let mut seen = Seen {
         connection: 0,
         number: 0,
+        peer,
         method: words.next().unwrap_or_default(),
         path: words.next().unwrap_or_default(),
         headers: Vec::new(),

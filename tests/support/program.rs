@@ -60,7 +60,8 @@ impl Home {
         self.program(&link)
     }
 
-    fn program(&self, program: &Path) -> Command {
+    /// Another program, in the same surroundings.
+    pub fn program(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command
             .env_clear()

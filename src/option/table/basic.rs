@@ -74,7 +74,8 @@ options! { 0;
     }
 
     /// Text file with addresses to download, one download a line, mirrors separated by tabs,
-    /// indented option lines below. '-' reads standard input.
+    /// indented option lines below. '-' reads standard input. Addresses of the command line do not
+    /// count beside it.
     INPUT_FILE: Text = "input-file" {
         short: 'i',
         arg: "FILE",
@@ -201,7 +202,8 @@ options! { 0;
     }
 
     /// Let the number of simultaneous downloads follow the speed of the line: A + B * log10 of
-    /// the speed in Mbit/s, never more than max-concurrent-downloads. 'true' means 5:25.
+    /// the speed in Mbit/s, A before anything flows, never more than max-concurrent-downloads.
+    /// 'true' means 5:25.
     OPTIMIZE_CONCURRENT_DOWNLOADS: Coefficients = "optimize-concurrent-downloads" {
         arg: "true|false|A:B",
         kind: Kind::Coefficients,
@@ -250,7 +252,8 @@ options! { 0;
         tags: [Http, Ftp],
     }
 
-    /// Open further connections to mirrors in use when no unused mirror is left.
+    /// Open further connections to mirrors in use when no unused mirror is left. Otherwise each
+    /// gets its share of split and keeps to it when others fail.
     REUSE_URI: bool = "reuse-uri" {
         arg: "true|false",
         kind: Kind::Flag,

@@ -1,4 +1,4 @@
-//! 16-24: who is asked again, when, and how often.
+//! 16-24: who is asked again, when, and how often; and `retry-on-*`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -191,4 +191,38 @@ fn bug_24_an_expired_signed_url_is_asked_for_again() {
             assert_eq!(redirects, 2);
         }
     }
+}
+
+#[test]
+fn refusals_of_a_kind_are_tried_again_where_that_is_asked_for() {
+    let data = pattern(1000);
+    let kinds = [
+        ("--retry-on-400", "400 Bad Request"),
+        ("--retry-on-403", "403 Forbidden"),
+        ("--retry-on-406", "406 Not Acceptable"),
+        ("--retry-on-unknown", "418 Teapot"),
+    ];
+    for (option, status) in kinds {
+        let refuses_once = || {
+            let body = data.clone();
+            Origin::start(move |seen| match seen.number {
+                0 => Reply::status(status),
+                _ => Reply::file(&body, seen, &[]),
+            })
+        };
+        let origin = refuses_once();
+        download(&["--retry-wait=0", option], &[&origin.url("/f")]).is_complete(&data);
+        assert_eq!(origin.seen().len(), 2, "{option}");
+        // The other three leave this kind alone.
+        let others = kinds.map(|(other, _)| other);
+        let others: Vec<&str> = others.into_iter().filter(|one| *one != option).collect();
+        let origin = refuses_once();
+        download(&others, &[&origin.url("/f")]).failed(22);
+        assert_eq!(origin.seen().len(), 1, "without {option}");
+    }
+    // max-tries holds for them too.
+    let origin = Origin::start(|_| Reply::status("403 Forbidden"));
+    let args = ["--retry-on-403", "--retry-wait=0", "--max-tries=2"];
+    download(&args, &[&origin.url("/f")]).failed(22);
+    assert_eq!(origin.seen().len(), 2);
 }

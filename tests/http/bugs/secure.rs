@@ -1,6 +1,9 @@
 //! 25-31: names, addresses, TLS.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustls::version::{TLS12, TLS13};
@@ -61,6 +64,74 @@ fn bug_26_an_ipv6_black_hole_costs_a_moment() {
     chain.is_complete(&data);
     // 300 ms, and starting the program on a busy machine; the hole itself would cost a minute.
     assert!(chain.took < Duration::from_secs(15), "{:?}", chain.took);
+}
+
+#[test]
+fn name_servers_and_ipv6_are_left_out_where_that_is_said() {
+    let data = pattern(1000);
+    let origin = Origin::start_at("[::1]:0", {
+        let data = data.clone();
+        move |seen| Reply::file(&data, seen, &[])
+    });
+    let uri = format!("http://six.test:{}/f", origin.address().port());
+    let asked = Arc::new(AtomicBool::new(false));
+    let names = name_server::start({
+        let asked = asked.clone();
+        move |_, six| {
+            asked.store(true, Ordering::Relaxed);
+            if six {
+                Answer::Address(V6)
+            } else {
+                Answer::Empty
+            }
+        }
+    });
+    let chain = download_by(names, &["--async-dns=false", "--max-tries=1"], &uri);
+    assert!(chain.code > 0, "{}", chain.text);
+    assert!(!asked.load(Ordering::Relaxed), "{}", chain.text);
+    download_by(names, &["--disable-ipv6", "--max-tries=1"], &uri).failed(19);
+    assert!(asked.load(Ordering::Relaxed));
+    assert!(origin.seen().is_empty());
+    download_by(names, &[], &uri).is_complete(&data);
+}
+
+#[test]
+fn connections_leave_from_the_interface_they_are_given() {
+    let data = pattern(4 * 1024 * 1024);
+    let body = data.clone();
+    let origin = Origin::start(move |seen| {
+        Reply::file(&body, seen, &[]).slowly(100_000, Duration::from_millis(40))
+    });
+    let mut looked_at = 0;
+    let mut peers = |args: &[&str]| {
+        let all = ["-x2", "-s2", "--allow-overwrite"];
+        download(&[&all, args].concat(), &[&origin.url("/f")]).is_complete(&data);
+        let seen = origin.seen();
+        let peers: BTreeSet<String> = seen[looked_at..]
+            .iter()
+            .map(|seen| seen.peer.to_string())
+            .collect();
+        looked_at = seen.len();
+        Vec::from_iter(peers)
+    };
+    assert_eq!(peers(&["--interface=127.0.0.2"]), ["127.0.0.2"]);
+    assert_eq!(peers(&["--interface=lo"]), ["127.0.0.1"]);
+    let both = "--multiple-interface=127.0.0.2,127.0.0.3";
+    assert_eq!(peers(&[both]), ["127.0.0.2", "127.0.0.3"]);
+    assert_eq!(peers(&[both, "--interface=127.0.0.4"]), ["127.0.0.4"]);
+    // Nothing on this machine is reached by way of another interface than lo.
+    let interfaces = std::fs::read_dir("/sys/class/net").unwrap();
+    let mut names = interfaces.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let other = names.find(|name| name != "lo" && name != "bonding_masters");
+    let Some(other) = other else {
+        eprintln!("skipped: this machine has no network interface but lo");
+        return;
+    };
+    let through = format!("--interface={other}");
+    let args = [&through, "--connect-timeout=1", "--max-tries=1"];
+    let chain = download(&args, &[&origin.url("/f")]);
+    assert!(chain.code > 0, "{}", chain.text);
+    assert_eq!(origin.seen().len(), looked_at);
 }
 
 #[test]
