@@ -125,6 +125,10 @@ pub struct HttpSettings {
     pub pipelining: bool,
     pub use_head: bool,
     pub want_digest: bool,
+    /// Mirrors that `Link` headers name are used.
+    pub link_mirrors: bool,
+    /// Countries whose mirrors go first.
+    pub locations: Arc<[String]>,
     pub content_disposition_utf8: bool,
     pub retry_on_400: bool,
     pub retry_on_403: bool,
@@ -154,6 +158,12 @@ impl From<&OptionSet> for HttpSettings {
             pipelining: set.get(keys::ENABLE_HTTP_PIPELINING),
             use_head: set.get(keys::USE_HEAD),
             want_digest: set.get(keys::HTTP_WANT_DIGEST) && !set.get(keys::NO_WANT_DIGEST_HEADER),
+            link_mirrors: set.get(keys::HTTP_LINK_MIRRORS),
+            locations: set
+                .get(keys::METALINK_LOCATION)
+                .iter()
+                .map(|code| code.trim().to_owned())
+                .collect(),
             content_disposition_utf8: set.get(keys::CONTENT_DISPOSITION_DEFAULT_UTF8),
             retry_on_400: set.get(keys::RETRY_ON_400),
             retry_on_403: set.get(keys::RETRY_ON_403),

@@ -6,6 +6,10 @@
 //! * equal ETags or equal dates prove the same file;
 //! * dates that differ prove another one;
 //! * ETags that differ count only if both are strong and no pair of dates speaks for the file.
+//!
+//! Digests of one kind decide alone, on whatever servers.
+
+use crate::storage::digest::Checksum;
 
 /// What makes two responses the same thing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -16,6 +20,8 @@ pub struct Identity {
     pub last_modified: Option<String>,
     /// Host and port that said so; `None` is taken for the same server.
     pub server: Option<String>,
+    /// Of the whole file, as the server itself says.
+    pub digest: Option<Checksum>,
 }
 
 /// How `found` differs from what is expected. `proven`: a missing length is no reason for doubt.
@@ -24,6 +30,11 @@ pub fn contradiction(expect: &Identity, found: &Identity, proven: bool) -> Optio
         && wanted != sent
     {
         return Some(format!("{sent} bytes, expected {wanted}"));
+    }
+    if let (Some(wanted), Some(sent)) = (&expect.digest, &found.digest)
+        && wanted.kind == sent.kind
+    {
+        return (wanted != sent).then(|| format!("digest {sent}, expected {wanted}"));
     }
     let tags = compare(&expect.etag, &found.etag, |tag| opaque(tag));
     let dates = compare(&expect.last_modified, &found.last_modified, |date| date);
@@ -62,6 +73,7 @@ impl Identity {
         if other_server(&self, found) {
             return Identity {
                 len: self.len.or(found.len),
+                digest: self.digest.or_else(|| found.digest.clone()),
                 ..found.clone()
             };
         }
@@ -70,12 +82,14 @@ impl Identity {
             etag: self.etag.or_else(|| found.etag.clone()),
             last_modified: self.last_modified.or_else(|| found.last_modified.clone()),
             server: self.server.or_else(|| found.server.clone()),
+            digest: self.digest.or_else(|| found.digest.clone()),
         }
     }
 }
 
 impl Identity {
-    /// A text to keep beside an unfinished file; the length has a place of its own.
+    /// A text to keep beside an unfinished file; the length has a place of its own, and a digest is
+    /// told again.
     pub fn to_text(&self) -> String {
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
         [&self.etag, &self.last_modified, &self.server]
@@ -95,6 +109,7 @@ impl Identity {
             etag: next(),
             last_modified: next(),
             server: next(),
+            digest: None,
         }
     }
 }
@@ -159,7 +174,35 @@ mod tests {
             etag: next(),
             last_modified: next(),
             server: Some(server.to_owned()),
+            digest: None,
         }
+    }
+
+    #[test]
+    fn digests_decide() {
+        let with = |text: &str, digest: &str| Identity {
+            digest: Some(digest.parse().unwrap()),
+            ..identity(text, "a")
+        };
+        let (md5, sha1) = ("0".repeat(32), "0".repeat(40));
+        let one = with("5 \"a\" mon", &format!("sha-1={sha1}"));
+        for (found, same) in [
+            (with("5 \"b\" tue", &format!("sha-1={sha1}")), true),
+            (with("6 \"a\" mon", &format!("sha-1={sha1}")), false),
+            (
+                with("5 \"a\" mon", &format!("sha-1=1{}", &sha1[1..])),
+                false,
+            ),
+            (with("5 \"a\" mon", &format!("md5={md5}")), true),
+            (identity("5 \"a\" mon", "b"), true),
+            (identity("5 \"b\" tue", "b"), false),
+        ] {
+            let contradiction = contradiction(&one, &found, false);
+            assert_eq!(contradiction.is_none(), same, "{found:?}");
+        }
+        // A mirror that says nothing leaves what is known.
+        let agreed = one.clone().agreed(&identity("5 - -", "b"));
+        assert_eq!(agreed.digest, one.digest);
     }
 
     #[test]

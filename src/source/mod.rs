@@ -27,7 +27,6 @@ use crate::base::units::{SourceId, Span};
 use crate::limit::{LimitLeaf, Meter};
 use crate::option::settings::FtpSettings;
 use crate::storage::Files;
-use crate::storage::digest::Checksum;
 
 use self::ftp::FtpShared;
 use self::http::HttpShared;
@@ -74,8 +73,8 @@ pub struct Facts {
     pub content_type: Option<String>,
     /// `Last-Modified` as seconds since 1970.
     pub modified: Option<i64>,
-    /// The server's own digest of the whole resource, where it was asked for one.
-    pub digest: Option<Checksum>,
+    /// Other places of the same resource that the server names, the best first.
+    pub mirrors: Vec<Arc<str>>,
     /// 304 to a conditional request: the local file is up to date.
     pub not_modified: bool,
 }

@@ -331,15 +331,37 @@ impl Task {
         }
         if self.origin.1.is_empty() {
             self.origin = (facts.content_type.clone(), facts.final_uri.clone());
+            self.add_mirrors(facts);
         }
         if self.digest.is_none() {
-            self.digest.clone_from(&facts.digest);
+            self.digest.clone_from(&facts.identity.digest);
         }
         // A dry run or a name that is taken never gets further than this.
         let mut detail = self.live.detail();
         if detail.path.is_none() {
             detail.path = Some(self.destination.wanted_path(facts));
         }
+    }
+
+    /// Mirrors that the first server names. RFC 6249, section 6: without a digest they are nothing.
+    fn add_mirrors(&mut self, facts: &Facts) {
+        let proven = facts.identity.digest.is_some() || self.settings.checksum.is_some();
+        if facts.mirrors.is_empty() || self.content.is_some() || !proven {
+            return;
+        }
+        let known = self.plan.pool().entries();
+        let is_new = |uri: &&Arc<str>| known.iter().all(|entry| entry.uri != **uri);
+        let add: Vec<Arc<str>> = facts.mirrors.iter().filter(is_new).cloned().collect();
+        debug!(gid = %self.gid, count = add.len(), "the server names mirrors");
+        let change = UriChange {
+            part: None,
+            remove: &[],
+            add: &add,
+            at: None,
+        };
+        self.plan
+            .handle_uris(Instant::now(), &change, &self.world.stats);
+        self.mirrors.changed = true;
     }
 
     fn note_closed(&mut self, now: Instant, source: SourceId, result: &Result<(), Failure>) {

@@ -3,9 +3,12 @@
 mod server;
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 
-use arioso::{AddRequest, Engine, EngineConfig, keys};
+use arioso::option::find;
+use arioso::{AddRequest, Engine, EngineConfig, OptionSet, keys};
 
 use self::server::{Script, Server};
 
@@ -30,13 +33,18 @@ struct Outcome {
     code: u8,
     message: String,
     file: Option<Vec<u8>>,
+    modified: Option<SystemTime>,
 }
 
 fn download(server: &Server, path: &str, options: &[(&str, &str)]) -> Outcome {
-    let dir = tempfile::tempdir().unwrap();
-    let engine = Engine::start(EngineConfig::default()).unwrap();
-    let handle = engine.handle();
     let uri = format!("ftp://user:wr0ng@127.0.0.1:{}/{path}", server.port);
+    let engine = Engine::start(EngineConfig::default()).unwrap();
+    fetch(&engine, uri, options)
+}
+
+fn fetch(engine: &Engine, uri: String, options: &[(&str, &str)]) -> Outcome {
+    let dir = tempfile::tempdir().unwrap();
+    let handle = engine.handle();
     let mut request = AddRequest::uris([uri])
         .with(keys::DIR, dir.path().to_string_lossy())
         .with(keys::OUT, "f")
@@ -48,7 +56,7 @@ fn download(server: &Server, path: &str, options: &[(&str, &str)]) -> Outcome {
             "split" => request
                 .with(keys::SPLIT, *value)
                 .with(keys::MAX_CONNECTION_PER_SERVER, *value),
-            _ => request.with(keys::FTP_REUSE_CONNECTION, *value),
+            name => request.with(find(name).unwrap(), *value),
         };
     }
     let result = engine.block_on(async {
@@ -60,11 +68,13 @@ fn download(server: &Server, path: &str, options: &[(&str, &str)]) -> Outcome {
         Some((code, message)) => (code.code(), message),
         None => (0, String::new()),
     };
-    let file = std::fs::read(dir.path().join("f")).ok();
+    let path = dir.path().join("f");
+    let modified = std::fs::metadata(&path).and_then(|about| about.modified());
     Outcome {
         code,
         message,
-        file,
+        file: std::fs::read(path).ok(),
+        modified: modified.ok(),
     }
 }
 
@@ -191,13 +201,117 @@ fn a_length_that_is_wrong_makes_no_file() {
 
 #[test]
 fn a_connection_serves_more_than_one_file() {
-    let server = comes_right(script(), "1");
-    assert_eq!(
-        server
-            .connections
-            .load(std::sync::atomic::Ordering::Relaxed),
-        1
-    );
+    for (reuse, logins) in [("true", 1), ("false", 3)] {
+        let server = server::start(script());
+        let engine = Engine::start(EngineConfig::default()).unwrap();
+        for path in ["d/f", "d/g", "f"] {
+            let uri = format!("ftp://127.0.0.1:{}/{path}", server.port);
+            let options = [("split", "1"), ("ftp-reuse-connection", reuse)];
+            let outcome = fetch(&engine, uri, &options);
+            assert_eq!(outcome.code, 0, "{}", outcome.message);
+        }
+        assert_eq!(
+            server.connections.load(Ordering::Relaxed),
+            logins,
+            "{reuse}"
+        );
+    }
+}
+
+#[test]
+fn netrc_names_the_user() {
+    let home = tempfile::tempdir().unwrap();
+    let netrc = home.path().join("netrc");
+    std::fs::write(&netrc, "machine 127.0.0.1 login Jane password s3cret\n").unwrap();
+    std::fs::set_permissions(&netrc, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let netrc = netrc.to_str().unwrap();
+    for (user, no_netrc, login) in [
+        ("", "false", ["USER Jane", "PASS s3cret"]),
+        ("Jane@", "false", ["USER Jane", "PASS s3cret"]),
+        ("Joe:own@", "false", ["USER Joe", "PASS own"]),
+        ("", "true", ["USER anonymous", "PASS ARIA2USER@"]),
+    ] {
+        let server = server::start(script());
+        let mut options = OptionSet::new();
+        options
+            .set_text(find("netrc-path").unwrap(), netrc)
+            .unwrap();
+        let config = EngineConfig {
+            options,
+            ..EngineConfig::default()
+        };
+        let engine = Engine::start(config).unwrap();
+        let uri = format!("ftp://{user}127.0.0.1:{}/f", server.port);
+        let outcome = fetch(&engine, uri, &[("no-netrc", no_netrc)]);
+        assert_eq!(outcome.code, 0, "{}", outcome.message);
+        let commands = server.commands.lock();
+        assert!(
+            login
+                .iter()
+                .all(|line| commands.contains(&(*line).to_owned())),
+            "{commands:?}"
+        );
+    }
+}
+
+#[test]
+fn a_connection_that_trickles_is_given_up() {
+    let server = server::start(Script {
+        slow: 1,
+        ..script()
+    });
+    let options = [
+        ("split", "1"),
+        ("lowest-speed-limit", "1K"),
+        ("timeout", "30"),
+    ];
+    let outcome = download(&server, "f", &options);
+    assert_eq!(outcome.code, 0, "{}", outcome.message);
+    assert!(outcome.file == Some(data()));
+    let server = server::start(Script {
+        slow: 99,
+        ..script()
+    });
+    let options = [&options[..], &[("max-tries", "1")]].concat();
+    assert_eq!(download(&server, "f", &options).code, 5);
+}
+
+#[test]
+fn the_file_gets_the_time_it_has_there() {
+    let there = SystemTime::UNIX_EPOCH + Duration::from_secs(1_704_067_200);
+    for (wanted, same) in [("true", true), ("false", false)] {
+        let server = server::start(script());
+        let outcome = download(&server, "f", &[("remote-time", wanted)]);
+        assert_eq!(outcome.modified == Some(there), same);
+    }
+}
+
+#[test]
+fn the_server_connects_back_and_ipv6_is_spoken() {
+    for (on_v6, passive, command) in [
+        (false, "true", "PASV"),
+        (false, "false", "PORT"),
+        (true, "true", "EPSV"),
+        (true, "false", "EPRT"),
+    ] {
+        let server = server::start(Script { on_v6, ..script() });
+        let host = if on_v6 { "[::1]" } else { "127.0.0.1" };
+        let engine = Engine::start(EngineConfig::default()).unwrap();
+        let uri = format!("ftp://{host}:{}/f", server.port);
+        for split in ["1", "3"] {
+            let options = [("split", split), ("ftp-pasv", passive)];
+            let outcome = fetch(&engine, uri.clone(), &options);
+            assert_eq!(outcome.code, 0, "{}", outcome.message);
+            assert!(outcome.file == Some(data()));
+        }
+        let commands = server.commands.lock();
+        let agreed = commands.iter().filter(|line| {
+            ["PASV", "EPSV", "PORT", "EPRT"]
+                .iter()
+                .any(|word| line.starts_with(word))
+        });
+        assert!(agreed.clone().count() > 0 && agreed.clone().all(|line| line.starts_with(command)));
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -26,6 +26,25 @@ pub struct Script {
     pub data_len: Option<usize>,
     /// All of the data in one breath, however it is asked for.
     pub ignores_rest: bool,
+    /// So many transfers trickle.
+    pub slow: usize,
+    /// Where it listens; else on 127.0.0.1.
+    pub on_v6: bool,
+}
+
+impl Script {
+    fn address(&self) -> &'static str {
+        match self.on_v6 {
+            true => "::1",
+            false => "127.0.0.1",
+        }
+    }
+}
+
+/// A data connection that has been agreed on.
+enum Ready {
+    Passive(TcpListener),
+    Active(SocketAddr),
 }
 
 pub struct Server {
@@ -35,7 +54,7 @@ pub struct Server {
 }
 
 pub fn start(script: Script) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind((script.address(), 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let commands: Arc<Mutex<Vec<String>>> = Arc::default();
     let connections: Arc<AtomicUsize> = Arc::default();
@@ -81,7 +100,7 @@ impl Talk {
 
     fn talk(&self, mut stream: TcpStream) -> std::io::Result<()> {
         let mut lines = BufReader::new(stream.try_clone()?).lines();
-        let mut data: Option<TcpListener> = None;
+        let mut data: Option<Ready> = None;
         let mut rest = 0usize;
         let mut next = Some("GREETING".to_owned());
         loop {
@@ -124,9 +143,34 @@ impl Talk {
                 "PASV" => {
                     let listener = TcpListener::bind("127.0.0.1:0")?;
                     let [high, low] = listener.local_addr()?.port().to_be_bytes();
-                    data = Some(listener);
+                    data = Some(Ready::Passive(listener));
                     // An address that leads nowhere: only the port counts.
                     format!("227 go (192,0,2,1,{high},{low})")
+                }
+                "EPSV" => {
+                    let listener = TcpListener::bind((self.script.address(), 0))?;
+                    let port = listener.local_addr()?.port();
+                    data = Some(Ready::Passive(listener));
+                    format!("229 go (|||{port}|)")
+                }
+                "PORT" => {
+                    let numbers: Vec<u8> =
+                        argument.split(',').flat_map(|word| word.parse()).collect();
+                    let [a, b, c, d, high, low] = numbers[..] else {
+                        return Ok(());
+                    };
+                    let port = u16::from_be_bytes([high, low]);
+                    data = Some(Ready::Active(([a, b, c, d], port).into()));
+                    "200 fine".to_owned()
+                }
+                "EPRT" => {
+                    let words: Vec<&str> = argument.split('|').collect();
+                    let [_, "2", host, port, _] = words[..] else {
+                        return Ok(());
+                    };
+                    let address = format!("[{host}]:{port}");
+                    data = address.parse().ok().map(Ready::Active);
+                    "200 fine".to_owned()
                 }
                 "REST" => {
                     rest = argument.parse().unwrap_or(0);
@@ -135,7 +179,7 @@ impl Talk {
                 "RETR" => {
                     stream.write_all(b"150 coming\r\n")?;
                     match data.take() {
-                        Some(listener) => self.send(&listener, std::mem::take(&mut rest))?,
+                        Some(ready) => self.send(&ready, std::mem::take(&mut rest))?,
                         None => "425 no data connection".to_owned(),
                     }
                 }
@@ -145,8 +189,11 @@ impl Talk {
         }
     }
 
-    fn send(&self, listener: &TcpListener, rest: usize) -> std::io::Result<String> {
-        let (mut stream, _) = listener.accept()?;
+    fn send(&self, ready: &Ready, rest: usize) -> std::io::Result<String> {
+        let mut stream = match ready {
+            Ready::Passive(listener) => listener.accept()?.0,
+            Ready::Active(address) => TcpStream::connect(address)?,
+        };
         let mut data = self.script.data.clone();
         if let Some(len) = self.script.data_len {
             data.resize(len, b'!');
@@ -163,6 +210,13 @@ impl Talk {
             let _ = stream.write_all(rest);
             let _ = stream.shutdown(Shutdown::Both);
             return Ok("426 broken".to_owned());
+        }
+        if self.is_due("slow", self.script.slow) {
+            // Slow, not silent: that would be another reason to give it up.
+            for part in rest.chunks(10) {
+                stream.write_all(part)?;
+                thread::sleep(Duration::from_millis(300));
+            }
         }
         match stream.write_all(rest) {
             Ok(()) => Ok("226 done".to_owned()),

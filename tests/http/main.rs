@@ -14,6 +14,7 @@ mod bugs;
 mod chain;
 mod faults;
 mod identity;
+mod link_mirrors;
 mod proxies;
 mod redirects;
 mod resume;

@@ -52,8 +52,7 @@ impl Setup {
             expect: Some(Identity {
                 len: Some(len),
                 etag: etag.map(str::to_owned),
-                last_modified: None,
-                server: None,
+                ..Identity::default()
             }),
             ..Self::default()
         }

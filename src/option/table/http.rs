@@ -121,6 +121,17 @@ options! { 1;
         tags: [Http],
     }
 
+    /// Use the mirrors that Link headers of a response name (RFC 6249), where the response or the
+    /// checksum option tells the file's digest, which is checked then. Metalinks, torrents and
+    /// signatures named there are not fetched. (arioso)
+    HTTP_LINK_MIRRORS: bool = "http-link-mirrors" {
+        arg: "true|false",
+        kind: Kind::Flag,
+        default: "true",
+        scope: OURS | ADD | QUEUED | GLOBAL,
+        tags: [Http, Metalink],
+    }
+
     /// Ask caches on the way for a fresh copy.
     HTTP_NO_CACHE: bool = "http-no-cache" {
         arg: "true|false",

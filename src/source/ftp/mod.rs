@@ -310,6 +310,7 @@ impl FileServer for FtpFile {
                 etag: modified.map(|time| format!("W/\"{time}\"")),
                 last_modified: None,
                 server: Some(format!("{}:{}", self.place.host, self.place.port)),
+                digest: None,
             },
             ranges,
             final_uri: self.uri.clone(),

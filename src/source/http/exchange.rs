@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use tracing::debug;
 use url::Url;
 
+use super::link_header::Told;
 use super::request::{self, Ask, Private};
 use super::response::{self, Answer, Found, Head};
 use super::{HttpShared, auth, body, fault, ftp_proxy, redirect, zone};
@@ -99,6 +100,7 @@ impl Exchange {
 
     async fn follow(&mut self, ask: &Ask, expect: &Identity) -> Result<(Found, Response), Failure> {
         let mut redirects = 0;
+        let mut told = Told::default();
         loop {
             let response = self.send(ask).await?;
             self.last_status = Some(response.status());
@@ -113,6 +115,7 @@ impl Exchange {
                 server: Some(&server),
                 now: SystemTime::now(),
             };
+            told.read(response.headers(), &self.url, &self.shared.settings);
             debug!(status = %response.status(), url = %SafeUrl(self.url.as_str()), "answer");
             match head.read()? {
                 Answer::Found(mut found) => {
@@ -121,6 +124,9 @@ impl Exchange {
                         "ftp" => request::bare(&self.url),
                         _ => self.url.to_string(),
                     };
+                    found.facts.mirrors = told.mirrors;
+                    let digest = &mut found.facts.identity.digest;
+                    *digest = digest.take().or(told.digest);
                     return Ok((*found, response));
                 }
                 Answer::Redirect(_) if redirects == redirect::REDIRECTS_MAX => {

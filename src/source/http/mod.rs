@@ -11,6 +11,7 @@ mod disposition;
 mod exchange;
 mod fault;
 mod ftp_proxy;
+mod link_header;
 mod redirect;
 mod request;
 mod response;

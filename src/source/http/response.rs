@@ -198,25 +198,26 @@ impl Head<'_> {
             .and_then(|text| httpdate::parse_http_date(text).ok())
             .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
             .and_then(|since| i64::try_from(since.as_secs()).ok());
-        let wants_digest = self.settings.want_digest && !self.is_encoded();
         Facts {
             identity,
             name,
             content_type,
             modified,
-            digest: wants_digest
-                .then(|| digest_header::strongest(self.headers))
-                .flatten(),
             ..Facts::default()
         }
     }
 
     fn identity(&self, len: Option<u64>) -> Result<Identity, Failure> {
+        // Where nobody asks, a digest is taken only as proof against one that is known.
+        let heeds_digest = self.settings.want_digest || self.expect.digest.is_some();
         let found = Identity {
             len,
             etag: self.text(ETAG),
             last_modified: self.text(LAST_MODIFIED),
             server: self.server.map(str::to_owned),
+            digest: (heeds_digest && !self.is_encoded())
+                .then(|| digest_header::strongest(self.headers))
+                .flatten(),
         };
         // A part need not repeat the length, a whole file without one proves nothing.
         let proven = len.is_some() || self.status == StatusCode::PARTIAL_CONTENT;

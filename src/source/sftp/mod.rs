@@ -187,6 +187,7 @@ impl FileServer for SftpFile {
                 etag: modified.map(|time| format!("W/\"{time}\"")),
                 last_modified: None,
                 server: Some(format!("{}:{}", self.place.host, self.place.port)),
+                digest: None,
             },
             ranges: len.is_some(),
             final_uri: self.uri.clone(),

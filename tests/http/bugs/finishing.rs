@@ -7,11 +7,11 @@ use crate::chain::{download, download_in};
 use crate::origin::{Origin, Reply, pattern};
 use crate::program::Home;
 
-fn sha256(data: &[u8]) -> Vec<u8> {
+pub fn sha256(data: &[u8]) -> Vec<u8> {
     sha2::Sha256::digest(data).to_vec()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

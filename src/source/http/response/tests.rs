@@ -258,7 +258,7 @@ fn the_file_has_to_be_the_same() {
         len: Some(10),
         etag: Some("\"a\"".to_owned()),
         last_modified: Some("Mon".to_owned()),
-        server: None,
+        ..Identity::default()
     };
     for (headers, ok) in [
         ("Content-Length: 10", true),
