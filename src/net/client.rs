@@ -1,38 +1,57 @@
 //! The HTTP clients of the process: one for each way of making connections, shared by all
 //! downloads, so that segments find the connections of earlier ones still open.
+//!
+//! What [`super::sharing`] lets share an HTTP/2 connection goes through a client that offers it by
+//! ALPN; everything else through one that speaks HTTP/1.1 only, whose pool never lends one
+//! connection twice. Of HTTP/2's two flow-control windows only that of the stream is in force:
+//! the connection's is as wide as the protocol allows, so that streams which are read slowly
+//! (limited or waiting for the disk) take nothing from the others.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use reqwest::{Client, Proxy, redirect};
+use tokio::sync::Notify;
+use tokio::time::timeout_at;
 use url::Url;
 
 use super::cookie_store::CookieStore;
 use super::interface::Interface;
 use super::logins::Logins;
 use super::parked::Parked;
+use super::sharing::{Hosts, SHORT_LEN_MAX, Turn, Way};
+use super::tunnelled::TunnelledClient;
 use super::udp::Family;
 use super::{dns, proxy, tls};
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::secret::Secret;
 use crate::format::netrc::Netrc;
-use crate::option::settings::{HttpSettings, TlsSettings};
+use crate::option::settings::{ConnectionSettings, HttpSettings, TlsSettings};
+use crate::option::value::ProxyMethod;
 
 /// Long enough for the next segment, short enough not to wear out servers.
-const IDLE_TIME_MAX: Duration = Duration::from_secs(15);
+pub(super) const IDLE_TIME_MAX: Duration = Duration::from_secs(15);
 /// More idle connections to one host than any download may open are of no use.
-const IDLE_COUNT_MAX: usize = 32;
+pub(super) const IDLE_COUNT_MAX: usize = 32;
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 /// Real servers send dozens of headers; hyper's own default is 100.
-const HEADER_COUNT_MAX: usize = 256;
+pub(super) const HEADER_COUNT_MAX: usize = 256;
+/// The same for HTTP/2, in bytes; hyper's own default is 16 KiB.
+const HEADER_LIST_LEN_MAX: u32 = 64 * 1024;
+/// The widest there is (RFC 9113, 6.9.1).
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 /// What all connections of the process share.
 #[derive(Default)]
 pub struct Net {
     clients: Mutex<Vec<(ClientKey, Client)>>,
+    tunnels: Mutex<Vec<(Secret, ConnectionSettings, TunnelledClient)>>,
+    hosts: Mutex<Hosts>,
+    /// Something was learnt of a server.
+    learnt: Notify,
     logins: Logins,
     cookies: CookieStore,
     parked: Parked,
@@ -63,10 +82,10 @@ impl Net {
         &self.parked
     }
 
-    /// The client that reaches `url` as the settings say. It speaks HTTP/1.1 only (segments need
-    /// TCP connections of their own), follows no redirects and decodes nothing. Where several
-    /// interfaces are set, connection number `turn` gets the one whose turn it is. The first
-    /// call for `https` reads the certificate files.
+    /// The client that reaches `url` as the settings say, on a connection of its own or on the
+    /// shared one. It follows no redirects and decodes nothing. Where several interfaces are set,
+    /// connection number `turn` gets the one whose turn it is. The first call for `https` reads
+    /// the certificate files.
     ///
     /// # Errors
     /// Unusable certificate files, proxy URI, name server or interface (code 1).
@@ -75,8 +94,79 @@ impl Net {
         settings: &HttpSettings,
         url: &Url,
         turn: u32,
-    ) -> Result<Client, Failure> {
-        self.client_of(ClientKey::new(settings, url, turn))
+        way: Way,
+    ) -> Result<HttpClient, Failure> {
+        if let Some(proxy) = tunnelling_proxy(settings, url) {
+            return Ok(HttpClient::Tunnelled(
+                self.tunnelled(proxy, &settings.connection),
+            ));
+        }
+        let mut key = ClientKey::new(settings, url, turn);
+        key.way = way;
+        self.client_of(key).map(HttpClient::Direct)
+    }
+
+    /// The client for small answers that are read in one go, over HTTP/1.1.
+    ///
+    /// # Errors
+    /// As [`Self::http_client`].
+    pub fn plain_client(&self, settings: &HttpSettings, url: &Url) -> Result<Client, Failure> {
+        self.client_of(ClientKey::new(settings, url, 0))
+    }
+
+    fn tunnelled(&self, proxy: &Secret, settings: &ConnectionSettings) -> TunnelledClient {
+        let mut tunnels = self.tunnels.lock();
+        let known = tunnels
+            .iter()
+            .find(|(known, with, _)| known == proxy && with == settings);
+        if let Some((.., client)) = known {
+            return client.clone();
+        }
+        let client = TunnelledClient::new(proxy.clone(), settings.clone());
+        tunnels.push((proxy.clone(), settings.clone(), client.clone()));
+        client
+    }
+
+    /// The way of a download's first request to an HTTPS server (`host:port`). Waits up to a
+    /// second for what another first request is about to learn of it.
+    pub async fn way_of_first(&self, server: &str) -> Way {
+        loop {
+            let learnt = self.learnt.notified();
+            let turn = self
+                .hosts
+                .lock()
+                .handle_first_request(Instant::now(), server);
+            match turn {
+                Turn::Go(way) => return way,
+                Turn::Wait(until) => {
+                    if timeout_at(until.into(), learnt).await.is_err() {
+                        return Way::Own;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A first request was answered; `len` is that of the body, where it is known.
+    pub fn handle_first_answer(&self, server: &str, way: Way, is_http2: bool, len: Option<u64>) {
+        let mut hosts = self.hosts.lock();
+        hosts.handle_answer(server, way, is_http2, len);
+        drop(hosts);
+        self.learnt.notify_waiters();
+    }
+
+    /// What went over the shared connection failed.
+    pub fn handle_shared_failure(&self, server: &str) {
+        self.hosts.lock().handle_failure(Instant::now(), server);
+        self.learnt.notify_waiters();
+    }
+
+    /// Leave for a long body to stay on the shared connection, if no other one is there.
+    pub fn take_seat(self: &Arc<Self>, server: &str) -> Option<Seat> {
+        self.hosts.lock().take_seat(server).then(|| Seat {
+            net: Arc::clone(self),
+            server: server.to_owned(),
+        })
     }
 
     /// The client that reaches `url` by addresses of one family only.
@@ -110,9 +200,37 @@ impl Net {
     }
 }
 
+/// How one request is sent.
+pub enum HttpClient {
+    Direct(Client),
+    Tunnelled(TunnelledClient),
+}
+
+/// A long body's place on a shared connection, until it is dropped.
+pub struct Seat {
+    net: Arc<Net>,
+    server: String,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.net.hosts.lock().leave_seat(&self.server);
+    }
+}
+
+/// The proxy that is asked for a tunnel although the URL is not HTTPS.
+fn tunnelling_proxy<'a>(settings: &'a HttpSettings, url: &Url) -> Option<&'a Secret> {
+    let tunnel = settings.proxies.method == ProxyMethod::Tunnel && url.scheme() == "http";
+    let chosen = proxy::choose(&settings.proxies, url).filter(|_| tunnel)?;
+    // What else there is makes tunnels anyway, or is refused elsewhere.
+    let is_http = proxy::proxy_url(chosen).is_ok_and(|proxy| proxy.scheme() == "http");
+    is_http.then_some(chosen)
+}
+
 /// What makes two clients different; plain HTTP does not look at the TLS settings.
 #[derive(PartialEq, Eq)]
 struct ClientKey {
+    way: Way,
     proxy: Option<Secret>,
     tls: Option<TlsSettings>,
     interface: Option<String>,
@@ -134,6 +252,7 @@ impl ClientKey {
         let interfaces = &connection.interfaces;
         let interface = interfaces.get(turn as usize % interfaces.len().max(1));
         Self {
+            way: Way::Own,
             proxy,
             tls: tls.then(|| settings.tls.clone()),
             interface: interface.cloned(),
@@ -148,28 +267,36 @@ impl ClientKey {
     }
 
     fn build(&self) -> Result<Client, Failure> {
-        let tls = match &self.tls {
+        let mut tls = match &self.tls {
             Some(settings) => tls::client_config(settings)?,
             None => tls::no_trust_config()?,
         };
         let resolver = dns::resolver(&self.dns_servers, self.disable_ipv6).map_err(unusable)?;
-        let mut builder = Client::builder()
-            .http1_only()
-            .http1_title_case_headers()
-            .http1_ignore_invalid_headers_in_responses(true)
-            .http1_allow_obsolete_multiline_headers_in_responses(true)
-            .http1_allow_spaces_after_header_name_in_responses(true)
-            .http1_max_headers(HEADER_COUNT_MAX)
-            .tls_backend_preconfigured(tls)
-            .dns_resolver(resolver)
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(self.connect_timeout)
-            .tcp_nodelay(true)
-            .tcp_keepalive(TCP_KEEPALIVE)
-            .pool_idle_timeout(IDLE_TIME_MAX)
-            .pool_max_idle_per_host(IDLE_COUNT_MAX)
-            .no_proxy();
+        let mut builder = match self.way {
+            Way::Own => Client::builder().http1_only(),
+            Way::Shared => {
+                tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+                Client::builder()
+                    .http2_initial_stream_window_size(SHORT_LEN_MAX)
+                    .http2_initial_connection_window_size(CONNECTION_WINDOW)
+                    .http2_max_header_list_size(HEADER_LIST_LEN_MAX)
+            }
+        }
+        .http1_title_case_headers()
+        .http1_ignore_invalid_headers_in_responses(true)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .http1_max_headers(HEADER_COUNT_MAX)
+        .tls_backend_preconfigured(tls)
+        .dns_resolver(resolver)
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(self.connect_timeout)
+        .tcp_nodelay(true)
+        .tcp_keepalive(TCP_KEEPALIVE)
+        .pool_idle_timeout(IDLE_TIME_MAX)
+        .pool_max_idle_per_host(IDLE_COUNT_MAX)
+        .no_proxy();
         if let Some(proxy) = &self.proxy {
             let url = proxy::proxy_url(proxy).map_err(unusable)?;
             // The error's text could show the credentials.
@@ -217,11 +344,13 @@ mod tests {
         other.proxies.http = Some(Secret::new("socks5://127.0.0.1:9"));
         other.connection.interfaces = vec!["127.0.0.1".to_owned(), "lo".to_owned()];
         for turn in 0..4 {
-            assert!(net.http_client(&settings(), &plain, turn).is_ok());
-            assert!(net.http_client(&settings(), &secure, turn).is_ok());
-            assert!(net.http_client(&other, &plain, turn).is_ok());
+            for way in [Way::Own, Way::Shared] {
+                assert!(net.http_client(&settings(), &secure, turn, way).is_ok());
+            }
+            assert!(net.http_client(&settings(), &plain, turn, Way::Own).is_ok());
+            assert!(net.http_client(&other, &plain, turn, Way::Own).is_ok());
         }
-        assert_eq!(net.clients.lock().len(), 4);
+        assert_eq!(net.clients.lock().len(), 5);
     }
 
     #[tokio::test]
@@ -229,7 +358,7 @@ mod tests {
         let mut settings = settings();
         settings.proxies.http = Some(Secret::new("gopher://user:hush@h"));
         let url = Url::parse("http://a/").unwrap();
-        let failure = Net::new().http_client(&settings, &url, 0).unwrap_err();
+        let failure = Net::new().plain_client(&settings, &url).unwrap_err();
         assert!(!failure.message.contains("hush"));
     }
 
@@ -238,7 +367,7 @@ mod tests {
         let mut settings = settings();
         settings.connection.dns_servers = ["nonsense".into()].into();
         let url = Url::parse("http://a/").unwrap();
-        let failure = Net::new().http_client(&settings, &url, 0).unwrap_err();
+        let failure = Net::new().plain_client(&settings, &url).unwrap_err();
         assert!(failure.message.contains("nonsense"));
     }
 }

@@ -8,12 +8,15 @@ mod interface;
 mod logins;
 mod parked;
 pub mod proxy;
+mod sharing;
 pub mod tls;
 mod tunnel;
+mod tunnelled;
 pub mod udp;
 
-pub use client::Net;
+pub use client::{HttpClient, Net, Seat};
 pub use cookie_store::CookieStore;
 pub use dns::ResolveError;
 pub use interface::{Interface, index_of};
 pub use parked::Parked;
+pub use sharing::{Way, is_long};

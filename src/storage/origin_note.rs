@@ -32,3 +32,25 @@ pub fn remove(path: &Path) {
     // It may never have had one.
     let _ = rustix::fs::removexattr(path, NAME);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_kept_where_the_file_system_can_and_missed_nowhere() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        // procfs has no attributes.
+        for (path, text) in [
+            (file.path(), "note".to_owned()),
+            (file.path(), "x".repeat(LEN_MAX + 1)),
+            (Path::new("/proc/self/status"), "note".to_owned()),
+            (Path::new("/no/such/file"), "note".to_owned()),
+        ] {
+            save(path, &text);
+            assert!(load(path).is_none_or(|kept| kept == text && path == file.path()));
+            remove(path);
+            assert_eq!(load(path), None);
+        }
+    }
+}

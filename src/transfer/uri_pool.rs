@@ -49,6 +49,10 @@ pub struct UriChange<'a> {
     pub at: Option<usize>,
 }
 
+/// What a mirror is believed to bear once it has taken its first connection. One at a time would
+/// cost fast servers a round trip each.
+const BORNE_AT_FIRST: usize = 3;
+
 /// Index of a mirror in its pool; stays valid when others are removed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct MirrorId(u32);
@@ -62,7 +66,8 @@ struct Held {
     used: bool,
     tries: Tries,
     not_before: Option<Instant>,
-    /// Connections it bore when it refused another one.
+    /// Connections it is known to bear: none before its first answer; `usize::MAX` once it has
+    /// taken half of what it may get.
     bears: usize,
     /// Refusals in a row.
     refusals: u32,
@@ -156,7 +161,7 @@ impl UriPool {
             used: false,
             tries: Tries::default(),
             not_before: None,
-            bears: usize::MAX,
+            bears: 0,
             refusals: 0,
             dead: false,
             whole_only: false,
@@ -267,7 +272,8 @@ impl UriPool {
         }
     }
 
-    /// The server took the connection: after a refusal it may get twice as many.
+    /// The server answered on a connection as it should: it may get more of them, at first a few
+    /// and then, as after a refusal, twice as many as it bears.
     pub fn handle_accepted(&mut self, id: MirrorId) {
         let per_host_max = self.per_host_max;
         let Some(mirror) = self.find(id) else { return };
@@ -276,7 +282,8 @@ impl UriPool {
             return;
         }
         mirror.refusals = 0;
-        mirror.bears = match now_borne.saturating_mul(2) {
+        let few_at_first = if mirror.bears == 0 { BORNE_AT_FIRST } else { 0 };
+        mirror.bears = match now_borne.saturating_mul(2).max(few_at_first) {
             many if many >= per_host_max => usize::MAX,
             few => few,
         };
@@ -487,6 +494,7 @@ mod tests {
             let source = SourceId(dialled.len() as u32);
             dialled.push(host_of(&pool.mirror(id).unwrap().uri));
             pool.handle_opened(id, source);
+            pool.handle_accepted(id);
         }
         dialled
     }
@@ -513,6 +521,7 @@ mod tests {
         let mut ids = Vec::new();
         while let Some(id) = pool.next(now, &Want::any(true), &(), &mut rng) {
             pool.handle_opened(id, SourceId(ids.len() as u32));
+            pool.handle_accepted(id);
             ids.push(id);
         }
         let mut dialled: Vec<_> = ids
@@ -603,6 +612,23 @@ mod tests {
             ),
             None
         );
+    }
+
+    #[test]
+    fn connections_are_opened_as_the_server_answers() {
+        let mut pool = pool(&["http://a/1"], UriSelector::InOrder, 16);
+        let (now, mut rng, id) = (Instant::now(), Rng::seeded(1), MirrorId(0));
+        let mut open = 0;
+        let mut rounds = Vec::new();
+        while open < 16 {
+            while pool.next(now, &Want::any(true), &(), &mut rng).is_some() {
+                pool.handle_opened(id, SourceId(open));
+                open += 1;
+            }
+            rounds.push(open);
+            pool.handle_accepted(id);
+        }
+        assert_eq!(rounds, [1, 4, 9, 16]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The HTTP source against a scripted origin: right bytes or an honest failure.
 
+#[path = "../support/h2_origin.rs"]
+mod h2_origin;
 #[path = "../support/name_server.rs"]
 mod name_server;
 #[path = "../support/origin.rs"]
@@ -13,6 +15,7 @@ mod tls_front;
 mod bugs;
 mod chain;
 mod faults;
+mod http2;
 mod identity;
 mod link_mirrors;
 mod proxies;

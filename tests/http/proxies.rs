@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 
 use arioso::base::error::ErrorCode;
 use arioso::base::secret::Secret;
+use arioso::option::value::ProxyMethod;
 use arioso::source::Opening;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::origin::{Origin, Reply, pattern};
 use crate::rig::Setup;
@@ -46,6 +48,76 @@ async fn https_goes_through_a_tunnel() {
         (seen.method.as_str(), seen.path.as_str()),
         ("CONNECT", "host.invalid:443")
     );
+}
+
+/// An HTTP proxy that connects everybody to `origin`; gives the heads of what it was asked.
+async fn connecting_proxy(origin: SocketAddr) -> (String, UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("http://u:p@{}", listener.local_addr().unwrap());
+    let (heads_out, heads) = unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(client.read_u8().await.unwrap());
+            }
+            heads_out.send(String::from_utf8(head).unwrap()).unwrap();
+            let mut server = TcpStream::connect(origin).await.unwrap();
+            let yes = b"HTTP/1.1 200 Connection established\r\n\r\n";
+            client.write_all(yes).await.unwrap();
+            tokio::spawn(async move {
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    (uri, heads)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_http_goes_through_a_tunnel_where_that_is_wanted() {
+    let data = pattern(1000);
+    let origin = Origin::with_file(data.clone());
+    let (proxy, mut heads) = connecting_proxy(origin.address()).await;
+    let mut setup = through(&proxy);
+    setup.settings.proxies.method = ProxyMethod::Tunnel;
+    let mut rig = setup.start("http://host.invalid/f?q", Opening::Lease);
+    for (start, end) in [(0, 500), (700, 1000)] {
+        rig.fetch(start, end);
+        if start == 0 {
+            rig.opened().await;
+        }
+        rig.idle().await;
+    }
+    rig.close().await;
+    rig.check(&data, &[(0, 500), (700, 1000)]);
+    let head = heads.recv().await.unwrap();
+    assert!(head.starts_with("CONNECT host.invalid:80 HTTP/1.1\r\n"));
+    assert!(head.contains("Proxy-Authorization: Basic dTpw\r\n"));
+    // The tunnel is kept for the second range.
+    assert!(heads.try_recv().is_err());
+    for seen in origin.seen() {
+        assert_eq!(seen.path, "/f?q");
+        assert_eq!(seen.header("host"), Some("host.invalid"));
+        assert_eq!(seen.header("proxy-authorization"), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_tunnel_is_told() {
+    for (status, code) in [
+        (
+            "407 Proxy Authentication Required",
+            ErrorCode::HttpAuthFailed,
+        ),
+        ("403 Forbidden", ErrorCode::Unknown),
+    ] {
+        let proxy = Origin::start(move |_| Reply::status(status));
+        let mut setup = through(&proxy.url(""));
+        setup.settings.proxies.method = ProxyMethod::Tunnel;
+        let mut rig = setup.start("http://host.invalid/f", Opening::Whole);
+        assert_eq!(rig.failure().await.code, code);
+        assert_eq!(proxy.seen()[0].method, "CONNECT");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

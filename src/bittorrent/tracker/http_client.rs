@@ -60,7 +60,7 @@ fn client(
         Some(family) if !Net::is_proxied(settings, url) => {
             net.http_client_of(settings, url, family)
         }
-        _ => net.http_client(settings, url, 0),
+        _ => net.plain_client(settings, url),
     };
     client.map_err(|failure| failure.message)
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use reqwest::header::{HeaderValue, SET_COOKIE};
-use reqwest::{Method, Request, Response, StatusCode};
+use reqwest::header::{CONTENT_LENGTH, HOST, HeaderValue, SET_COOKIE};
+use reqwest::{Method, Request, Response, StatusCode, Version};
 use tokio::time::timeout;
 use tracing::debug;
 use url::Url;
@@ -15,6 +15,7 @@ use super::response::{self, Answer, Found, Head};
 use super::{HttpShared, auth, body, fault, ftp_proxy, redirect, zone};
 use crate::base::error::{ErrorCode, Failure, Retry};
 use crate::base::secret::SafeUrl;
+use crate::net::{HttpClient, Way};
 use crate::source::Identity;
 use crate::source::fault::timed_out;
 
@@ -30,6 +31,10 @@ pub struct Exchange {
     /// The server has asked for credentials.
     challenged: bool,
     last_status: Option<StatusCode>,
+    /// Whether the next request may share a connection; the first one of a download may.
+    may_share: bool,
+    /// The server whose shared connection carries the last answer.
+    sharing: Option<String>,
 }
 
 impl Exchange {
@@ -57,7 +62,33 @@ impl Exchange {
             origin,
             challenged: false,
             last_status: None,
+            may_share: false,
+            sharing: None,
         })
+    }
+
+    /// The next answer is the download's first one: it may share a connection.
+    pub fn share(&mut self) {
+        let settings = &self.shared.settings;
+        // HTTP/2 names the server by its URL and has nothing like `Connection: close`.
+        self.may_share = settings.keep_alive && !request::names_host(settings);
+    }
+
+    /// From now on every request gets a connection of its own.
+    pub fn share_no_more(&mut self) {
+        self.may_share = false;
+    }
+
+    /// The server whose HTTP/2 connection carries the last answer.
+    pub fn shared_server(&self) -> Option<&str> {
+        self.sharing.as_deref()
+    }
+
+    /// The connection of the last answer failed.
+    pub fn handle_broken(&mut self) {
+        if let Some(server) = self.sharing.take() {
+            self.shared.net.handle_shared_failure(&server);
+        }
     }
 
     /// Host and port of the server that is asked next.
@@ -151,7 +182,37 @@ impl Exchange {
         Err(response::unauthorized())
     }
 
-    async fn send(&self, ask: &Ask) -> Result<Response, Failure> {
+    async fn send(&mut self, ask: &Ask) -> Result<Response, Failure> {
+        self.sharing = None;
+        let server = match self.url.port_or_known_default() {
+            Some(port) => format!("{}:{port}", self.url.host_str().unwrap_or_default()),
+            None => String::new(),
+        };
+        let first = self.may_share && self.url.scheme() == "https";
+        let way = match first {
+            true => self.shared.net.way_of_first(&server).await,
+            false => Way::Own,
+        };
+        let sent = self.send_by(ask, way).await;
+        if !first {
+            return sent;
+        }
+        match &sent {
+            Ok(response) => {
+                let is_http2 = response.version() == Version::HTTP_2;
+                let len = response.headers().get(CONTENT_LENGTH);
+                let len = len.and_then(|len| len.to_str().ok()?.parse().ok());
+                let net = &self.shared.net;
+                net.handle_first_answer(&server, way, is_http2, len);
+                self.sharing = is_http2.then_some(server);
+            }
+            Err(_) if way == Way::Shared => self.shared.net.handle_shared_failure(&server),
+            Err(_) => {}
+        }
+        sent
+    }
+
+    async fn send_by(&self, ask: &Ask, way: Way) -> Result<Response, Failure> {
         let settings = &self.shared.settings;
         let method = if ask.head { Method::HEAD } else { Method::GET };
         let mut url = self.url.clone();
@@ -166,16 +227,26 @@ impl Exchange {
         if self.url.scheme() == "ftp" {
             return ftp_proxy::send(request, settings).await;
         }
-        let client = self
-            .shared
-            .net
-            .http_client(settings, &self.url, self.turn)?;
+        if way == Way::Shared {
+            // HTTP/2 has it in the URL; for HTTP/1.1 it is put back.
+            request.headers_mut().remove(HOST);
+        }
+        let net = &self.shared.net;
+        let client = net.http_client(settings, &self.url, self.turn, way)?;
         // Dialling has a limit of its own; this one ends servers that trickle their headers.
         let connection = &settings.connection;
         let patience = connection.connect_timeout + connection.timeout;
-        match timeout(patience, client.execute(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(fault::failure_of(&error)),
+        let sent = async {
+            match client {
+                HttpClient::Direct(client) => {
+                    let sent = client.execute(request).await;
+                    sent.map_err(|error| fault::failure_of(&error))
+                }
+                HttpClient::Tunnelled(client) => client.execute(request).await,
+            }
+        };
+        match timeout(patience, sent).await {
+            Ok(answer) => answer,
             Err(_) => Err(timed_out()),
         }
     }

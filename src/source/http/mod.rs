@@ -21,11 +21,13 @@ pub use self::ftp_proxy::reaches_ftp;
 
 use std::sync::Arc;
 
+use reqwest::Response;
 use tracing::{Instrument, debug, info_span};
 
 use self::body::{Body, Gathered};
 use self::exchange::Exchange;
 use self::request::{Ask, RangeAsk};
+use self::response::Found;
 
 use super::fault::cut_short;
 use super::lease_writer::{Halt, LeaseWriter};
@@ -33,7 +35,7 @@ use super::{Identity, Lease, Link, Opening, Report, Target};
 use crate::base::error::Failure;
 use crate::base::gid::Gid;
 use crate::base::secret::SafeUrl;
-use crate::net::Net;
+use crate::net::{Net, Seat, is_long};
 use crate::option::settings::HttpSettings;
 
 /// A rest of a response that is read to keep its connection, rather than thrown away with it.
@@ -76,6 +78,8 @@ struct Source {
     expect: Identity,
     opened: bool,
     body: Option<Body>,
+    /// The body is a long one on a shared connection.
+    seat: Option<Seat>,
 }
 
 /// How a body came to its end before its lease did.
@@ -94,10 +98,14 @@ impl Source {
             expect: target.expect.clone().unwrap_or_default(),
             opened: false,
             body: None,
+            seat: None,
         })
     }
 
     async fn run(&mut self, opening: Opening) -> Result<(), Halt> {
+        if matches!(opening, Opening::Probe | Opening::Whole | Opening::From(0)) {
+            self.exchange.share();
+        }
         match opening {
             Opening::Probe => return self.probe().await,
             Opening::Whole => self.open(Ask::default()).await?,
@@ -141,19 +149,18 @@ impl Source {
     /// Sends a request and keeps its body; the first answer is reported.
     async fn open(&mut self, mut ask: Ask) -> Result<(), Halt> {
         self.body = None;
+        self.seat = None;
         if ask.range.is_none() {
             ask.if_modified_since = self.shared.modified_since;
         }
-        let exchanged = {
-            let work = self.exchange.ask(&ask, &self.expect);
-            let stopped = self.writer.hang_up();
-            tokio::select! {
-                biased;
-                () = stopped => return Err(Halt::Stopped),
-                exchanged = work => exchanged?,
-            }
-        };
-        let (found, response) = exchanged;
+        let (mut found, mut response) = self.ask(&ask).await?;
+        if self.exchange.shared_server().is_some() && !self.may_stay(&found) {
+            debug!("a long body goes to a connection of its own");
+            drop(response);
+            self.exchange.share_no_more();
+            (found, response) = self.ask(&ask).await?;
+        }
+        self.exchange.share_no_more();
         let facts = found.facts;
         // Later responses have to agree with this one, too.
         self.expect = std::mem::take(&mut self.expect).agreed(&facts.identity);
@@ -165,6 +172,28 @@ impl Source {
             self.writer.report(Report::Opened(facts));
         }
         Ok(())
+    }
+
+    async fn ask(&mut self, ask: &Ask) -> Result<(Found, Response), Halt> {
+        let work = self.exchange.ask(ask, &self.expect);
+        let stopped = self.writer.hang_up();
+        tokio::select! {
+            biased;
+            () = stopped => Err(Halt::Stopped),
+            exchanged = work => Ok(exchanged?),
+        }
+    }
+
+    /// Whether what was found may come over the shared connection: all that is short, and one
+    /// long body.
+    fn may_stay(&mut self, found: &Found) -> bool {
+        let is_body = found.facts.body_from.is_some();
+        let long = is_body && found.body_end.is_some_and(is_long);
+        let Some(server) = self.exchange.shared_server().filter(|_| long) else {
+            return true;
+        };
+        self.seat = self.shared.net.take_seat(server);
+        self.seat.is_some()
     }
 
     /// Fills a lease to its end as it is when it is reached.
@@ -236,7 +265,11 @@ impl Source {
             if gathered == Gathered::Ended {
                 return Ok(Flow::BodyEnded);
             }
-            self.writer.check_speed(self.shared.settings.lowest_speed)?;
+            let lowest = self.shared.settings.lowest_speed;
+            if let Err(failure) = self.writer.check_speed(lowest) {
+                self.exchange.handle_broken();
+                return Err(failure.into());
+            }
         }
     }
 
@@ -252,7 +285,10 @@ impl Source {
         let work = body.gather(wanted, silence_max);
         tokio::select! {
             biased;
-            gathered = work => Ok(gathered?),
+            gathered = work => gathered.map_err(|failure| {
+                self.exchange.handle_broken();
+                failure.into()
+            }),
             () = self.writer.hang_up() => Ok(Gathered::Stopped),
         }
     }

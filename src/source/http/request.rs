@@ -128,6 +128,12 @@ fn put_user_headers(headers: &mut HeaderMap, settings: &HttpSettings, to_origin:
     }
 }
 
+/// Whether the user says what server is asked for, whatever the URL says.
+pub fn names_host(settings: &HttpSettings) -> bool {
+    let names = settings.headers.iter().filter_map(|line| user_header(line));
+    names.into_iter().any(|(name, _)| name == HOST)
+}
+
 /// What only the source itself can set rightly: ranges are its business, and there is no body.
 fn frames_the_message(name: &HeaderName) -> bool {
     [RANGE, IF_RANGE, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)

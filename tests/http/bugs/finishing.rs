@@ -131,6 +131,15 @@ fn a_finished_file_is_checked_and_mended_or_only_checked() {
 }
 
 #[test]
+fn with_use_head_it_asks_before_it_fetches() {
+    let data = pattern(100_000);
+    let origin = Origin::with_file(data.clone());
+    download(&["--use-head"], &[&origin.url("/f")]).is_complete(&data);
+    let methods: Vec<String> = origin.seen().into_iter().map(|seen| seen.method).collect();
+    assert_eq!(methods, ["HEAD", "GET"]);
+}
+
+#[test]
 fn the_date_of_the_server_is_kept() {
     let data = pattern(1000);
     let origin = Origin::start(move |seen| {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::chain::download;
+use crate::chain::{download, spawn};
 use crate::origin::{Origin, Reply, Step, pattern};
+use crate::program::{Home, wait_for};
 
 const MIB: usize = 1 << 20;
 
@@ -37,6 +38,28 @@ fn bug_16_a_server_that_bears_two_connections_is_not_hammered() {
     let chain = download(&["-x8", "-s8", "--max-tries=3"], &[&origin.url("/f")]);
     chain.is_complete(&data);
     assert!(origin.seen().len() < 40, "{} requests", origin.seen().len());
+}
+
+#[test]
+fn a_server_that_has_answered_once_only_gets_few_connections() {
+    let body = pattern(64 * MIB);
+    let origin = Origin::start(move |seen| match seen.number {
+        0 => Reply::file(&body, seen, &[]).slowly(10_000, Duration::from_millis(50)),
+        _ => Reply {
+            steps: vec![Step::Stall],
+        },
+    });
+    let home = Home::new();
+    let args = ["-x16", "-s16", "--timeout=60", "--connect-timeout=60"];
+    let mut child = spawn(&home, &args, &[&origin.url("/f")]);
+    wait_for("the second step", || {
+        (origin.seen().len() >= 4).then_some(())
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    let seen = origin.seen().len();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(seen, 4);
 }
 
 #[test]
