@@ -1,6 +1,7 @@
 //! A real RPC server in this process on a free port, spoken to over raw sockets.
 
 mod auth;
+mod checking;
 mod envelope;
 mod files;
 mod history;
