@@ -140,6 +140,7 @@ fn seen(request: &http::Request<h2::RecvStream>, connection: usize, log: &Log) -
     let mut seen = Seen {
         connection,
         number: 0,
+        peer: std::net::Ipv4Addr::LOCALHOST.into(),
         method: request.method().to_string(),
         path: request.uri().path().to_owned(),
         headers: pairs.collect(),
