@@ -15,7 +15,7 @@ use crate::format::magnet::Magnet;
 use crate::option::OptionSet;
 use crate::option::keys::{DIR, OUT, PIECE_LENGTH};
 use crate::storage::{Content, Layout};
-use crate::transfer::{Job, Live, PeerEntry, Restored, ServerEntry, UriEntry, WebSeed};
+use crate::transfer::{Job, Live, PeerEntry, Restored, ServerEntry, UriEntry, Verified, WebSeed};
 
 /// One download. Ten thousand of them wait in memory, so what few have is boxed.
 pub struct Download {
@@ -122,9 +122,9 @@ impl Download {
         self.figure(Live::total, |kept| kept.total)
     }
 
-    /// Bytes on disk; 0 while they are being hashed, as aria2 has it.
+    /// Bytes on disk; 0 while they are being hashed or wait for that, as aria2 has it.
     pub fn completed_len(&self) -> u64 {
-        if self.verified_len().is_some() {
+        if self.verified().is_some() {
             return 0;
         }
         self.figure(Live::completed, |kept| kept.completed)
@@ -169,7 +169,9 @@ impl Download {
             // The length may be that of the selected files only.
             return pieces.count() as u64;
         }
-        self.total_len().div_ceil(self.piece_len())
+        let total = content.and_then(|content| content.total);
+        let total = total.unwrap_or_else(|| self.total_len());
+        total.div_ceil(self.piece_len())
     }
 
     /// `None` before the first start and while the length is unknown.
@@ -266,7 +268,10 @@ impl Download {
 
     /// Bytes hashed so far; only while the files are being checked.
     pub fn verified_len(&self) -> Option<u64> {
-        self.running()?.verified()
+        match self.verified()? {
+            Verified::Bytes(bytes) => Some(bytes),
+            Verified::Waits => None,
+        }
     }
 
     /// Bytes of the file allocated so far; only while it is being allocated.
@@ -276,7 +281,11 @@ impl Download {
 
     /// Whether it waits until another download has been checked.
     pub fn verify_pending(&self) -> bool {
-        false
+        self.verified() == Some(Verified::Waits)
+    }
+
+    fn verified(&self) -> Option<Verified> {
+        self.running()?.verified()
     }
 
     pub fn files(&self) -> Vec<FileView> {

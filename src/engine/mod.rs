@@ -299,15 +299,19 @@ impl Core {
         }
     }
 
-    /// Whether the completion of this torrent goes without its event: it was only found by a hash
-    /// check, and `bt-enable-hook-after-hash-check` is off.
+    /// Whether the completion of this torrent goes without its event: its control file says that
+    /// it was complete before; or it was only found by a hash check, and
+    /// `bt-enable-hook-after-hash-check` is off.
     fn is_quiet_completion(&self, gid: Gid) -> bool {
-        self.registry.lock().get(gid).is_some_and(|download| {
-            *download.state() == DownloadState::Active(Phase::Checking)
-                && !download
-                    .options()
-                    .get(keys::BT_ENABLE_HOOK_AFTER_HASH_CHECK)
-        })
+        let hook = keys::BT_ENABLE_HOOK_AFTER_HASH_CHECK;
+        let registry = self.registry.lock();
+        registry
+            .get(gid)
+            .is_some_and(|download| match download.state() {
+                DownloadState::Active(Phase::Opening) => true,
+                DownloadState::Active(Phase::Checking) => !download.options().get(hook),
+                _ => false,
+            })
     }
 
     fn on_tick(&mut self) {

@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::base::error::Failure;
 use crate::option::settings::TransferSettings;
 use crate::storage::relocate::{Taken, relocate};
-use crate::storage::verify::Watch;
 use crate::storage::{Content, Files, Layout, progress};
 
 use super::hash_check;
+use super::live::Verified;
 
 /// What the last steps need to know of known content.
 pub struct ContentEnd {
@@ -34,10 +35,15 @@ impl ContentEnd {
     ///
     /// # Errors
     /// 17 with the reason.
-    pub fn verify(&self, files: &Files, watch: &Watch<'_>) -> Result<(), Failure> {
+    pub fn verify(
+        &self,
+        files: &Files,
+        told: &dyn Fn(Verified),
+        stop: &AtomicBool,
+    ) -> Result<(), Failure> {
         files.cut_trailing()?;
         files.verify_in_place()?;
-        hash_check::check_holes(files, &self.content, watch)
+        hash_check::check_holes(files, &self.content, told, stop)
     }
 
     /// Whether the control file stays: with it the files that were left out can be fetched later.

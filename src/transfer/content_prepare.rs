@@ -17,11 +17,11 @@ use crate::format::control_file::ControlFile;
 use crate::option::bt_settings::BtSettings;
 use crate::option::settings::{DiskSettings, TransferSettings};
 use crate::storage::path::first_free;
-use crate::storage::verify::Watch;
 use crate::storage::{Content, Files, Layout, OpenMode, make_parent, progress};
 
 use super::claims::PathClaims;
 use super::hash_check;
+use super::live::Verified;
 use super::piece_map::{piece_count, whole_blocks};
 
 /// What is to be prepared, and by which rules.
@@ -44,8 +44,8 @@ pub struct ContentTold<'a> {
     pub checking: &'a dyn Fn(),
     /// Space is being made from now on.
     pub allocating: &'a dyn Fn(),
-    /// Bytes hashed so far.
-    pub verified: &'a dyn Fn(u64),
+    /// How far a check is.
+    pub verified: &'a dyn Fn(Verified),
     /// Bytes allocated so far.
     pub allocated: &'a dyn Fn(u64),
 }
@@ -228,13 +228,9 @@ impl ContentOrder<'_> {
         failpoint::hit("data.open");
         let files = Files::open(layout, self.disk, self.mode(&root, empty))?;
         failpoint::hit("data.opened");
-        let watch = Watch {
-            done: told.verified,
-            stop,
-        };
         let hash = |pieces: &Bitfield| {
             (told.checking)();
-            hash_check::check(&files, self.content, pieces, &watch)
+            hash_check::check(&files, self.content, pieces, told.verified, stop)
         };
         let written = match start {
             Start::Empty => RangeSet::new(),

@@ -25,7 +25,7 @@ use super::content_destination::ContentPlace;
 use super::document::{self, FollowSettings};
 use super::finish;
 use super::handle::Phase;
-use super::live::Restored;
+use super::live::{Restored, Verified};
 use super::piece_map::{piece_count, whole_blocks};
 use super::plan::{Peeked, Prepared};
 
@@ -53,8 +53,8 @@ pub struct Destination {
 pub struct Told<'a> {
     /// Bytes allocated so far.
     pub allocated: &'a dyn Fn(u64),
-    /// Bytes hashed so far.
-    pub verified: &'a dyn Fn(u64),
+    /// How far a check is.
+    pub verified: &'a dyn Fn(Verified),
     /// What takes time now: `Checking` or `Allocating`.
     pub phase: &'a dyn Fn(Phase),
 }
@@ -299,7 +299,7 @@ impl Destination {
         stop: &AtomicBool,
     ) -> Result<bool, Failure> {
         let watch = Watch {
-            done: told.verified,
+            done: &|bytes| (told.verified)(Verified::Bytes(bytes)),
             stop,
         };
         match finish::check_sum(files, &self.settings, &watch) {

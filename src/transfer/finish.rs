@@ -13,6 +13,7 @@ use crate::storage::{Files, origin_note};
 
 use super::content_finish::{ContentEnd, Moved, taken};
 use super::keeper::ControlKeeper;
+use super::live::Verified;
 
 /// What the last steps need.
 pub struct Finish {
@@ -33,15 +34,15 @@ pub struct Finish {
 }
 
 impl Finish {
-    /// Runs the steps; `verified` is told how many bytes have been hashed. Gives the new path of
-    /// a file that was moved.
+    /// Runs the steps; `verified` hears how far a check is. Gives the new path of a file that was
+    /// moved.
     ///
     /// # Errors
     /// 17 the file is not what was written, 32 the checksum differs; the control file stays then.
     /// And as [`relocate`].
     pub fn run(
         &self,
-        verified: &dyn Fn(u64),
+        verified: &dyn Fn(Verified),
         give_up: &AtomicBool,
     ) -> Result<Option<Moved>, Failure> {
         if self.special {
@@ -51,12 +52,8 @@ impl Finish {
         if let Some(total) = self.total {
             self.files.set_total(total)?;
         }
-        let watch = Watch {
-            done: verified,
-            stop: give_up,
-        };
         if let Some(content) = &self.content {
-            content.verify(&self.files, &watch)?;
+            content.verify(&self.files, verified, give_up)?;
         } else {
             self.files.verify_in_place()?;
             // A file that was there before us may be sparse by right.
@@ -64,7 +61,10 @@ impl Finish {
                 self.files.verify_dense()?;
             }
         }
-        self.check(&watch)?;
+        self.check(&Watch {
+            done: &|bytes| verified(Verified::Bytes(bytes)),
+            stop: give_up,
+        })?;
         origin_note::remove(self.path());
         if self.settings.remote_time
             && !self.is_torrent()

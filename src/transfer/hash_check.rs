@@ -1,9 +1,9 @@
 //! Pieces on the disk are hashed: on all cores, one download at a time. Blocking.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::base::bitfield::Bitfield;
 use crate::base::error::{ErrorCode, Failure};
@@ -12,13 +12,15 @@ use crate::base::units::{PieceIdx, Span};
 use crate::storage::verify::{self, Watch};
 use crate::storage::{Content, Files};
 
+use super::live::Verified;
+
 /// Held by the download whose pieces are being hashed: two at once would only make the disk seek.
 static TURN: Mutex<()> = Mutex::new(());
 /// Between two looks at the stop flag of a check that waits for its turn.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Which of these pieces are right; none where the content has no piece hashes. `watch` is told
-/// when its turn comes.
+/// Which of these pieces are right; none where the content has no piece hashes. `told` hears
+/// whether another download comes first, and then how many bytes have been hashed.
 ///
 /// # Errors
 /// 7 stopped meanwhile, 17 the files cannot be read.
@@ -26,21 +28,35 @@ pub fn check(
     files: &Files,
     content: &Content,
     pieces: &Bitfield,
-    watch: &Watch<'_>,
+    told: &dyn Fn(Verified),
+    stop: &AtomicBool,
 ) -> Result<Bitfield, Failure> {
     let Some(hashes) = &content.pieces else {
         return Ok(Bitfield::new(pieces.len()));
     };
-    let _turn = loop {
-        if watch.stop.load(Ordering::Acquire) {
+    let _turn = take_turn(told, stop)?;
+    let done = |bytes| told(Verified::Bytes(bytes));
+    done(0);
+    let watch = Watch { done: &done, stop };
+    verify::check_pieces(files, hashes, pieces, &watch)?.ok_or_else(stopped)
+}
+
+fn take_turn(
+    told: &dyn Fn(Verified),
+    stop: &AtomicBool,
+) -> Result<MutexGuard<'static, ()>, Failure> {
+    if let Some(turn) = TURN.try_lock() {
+        return Ok(turn);
+    }
+    told(Verified::Waits);
+    loop {
+        if stop.load(Ordering::Acquire) {
             return Err(stopped());
         }
         if let Some(turn) = TURN.try_lock_for(LOOK) {
-            break turn;
+            return Ok(turn);
         }
-    };
-    (watch.done)(0);
-    verify::check_pieces(files, hashes, pieces, watch)?.ok_or_else(stopped)
+    }
 }
 
 /// Hashes again the pieces in which the file system has no blocks for bytes that were written:
@@ -48,7 +64,12 @@ pub fn check(
 ///
 /// # Errors
 /// 17 bytes are gone; and as [`check`].
-pub fn check_holes(files: &Files, content: &Content, watch: &Watch<'_>) -> Result<(), Failure> {
+pub fn check_holes(
+    files: &Files,
+    content: &Content,
+    told: &dyn Fn(Verified),
+    stop: &AtomicBool,
+) -> Result<(), Failure> {
     let (Some(hashes), Some(total)) = (&content.pieces, content.total) else {
         return files.verify_dense();
     };
@@ -67,7 +88,7 @@ pub fn check_holes(files: &Files, content: &Content, watch: &Watch<'_>) -> Resul
     if pieces.none() {
         return Ok(());
     }
-    let good = check(files, content, &pieces, watch)?;
+    let good = check(files, content, &pieces, told, stop)?;
     match pieces.ones().find(|index| !good.get(*index)) {
         None => Ok(()),
         Some(bad) => {
@@ -97,4 +118,27 @@ fn stopped() -> Failure {
         ErrorCode::Unfinished,
         "stopped while the files were checked",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn who_is_not_the_only_one_is_told_that_it_waits() {
+        let told = RefCell::new(Vec::new());
+        let hear = |verified| told.borrow_mut().push(verified);
+        let go_on = AtomicBool::new(false);
+        drop(take_turn(&|_| (), &go_on).unwrap());
+        let first = TURN.lock();
+        let stop = AtomicBool::new(true);
+        assert_eq!(
+            take_turn(&hear, &stop).err().map(|failure| failure.code),
+            Some(ErrorCode::Unfinished)
+        );
+        drop(first);
+        assert_eq!(*told.borrow(), [Verified::Waits]);
+    }
 }

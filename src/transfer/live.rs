@@ -18,6 +18,17 @@ use super::uri_pool::UriEntry;
 
 /// Marks "not being verified".
 const NO_VERIFY: u64 = u64::MAX;
+/// Marks [`Verified::Waits`].
+const WAITS: u64 = u64::MAX - 1;
+
+/// How far the check of what is on the disk has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verified {
+    /// The files of another download are being hashed.
+    Waits,
+    /// Bytes hashed.
+    Bytes(u64),
+}
 
 /// The figures of one download, written by its transfer and read by anyone at any time. They
 /// outlive the transfer, so that a paused or stopped download still shows them.
@@ -126,9 +137,13 @@ impl Live {
         self.uploaded.load(Ordering::Relaxed)
     }
 
-    /// Bytes hashed so far, while a check runs.
-    pub fn verified(&self) -> Option<u64> {
-        Some(self.verified.load(Ordering::Relaxed)).filter(|bytes| *bytes != NO_VERIFY)
+    /// While the files are being checked, or are to be.
+    pub fn verified(&self) -> Option<Verified> {
+        match self.verified.load(Ordering::Relaxed) {
+            NO_VERIFY => None,
+            WAITS => Some(Verified::Waits),
+            bytes => Some(Verified::Bytes(bytes)),
+        }
     }
 
     /// Bytes allocated so far, while the file is being allocated.
@@ -184,9 +199,13 @@ impl Live {
         self.uploaded.store(bytes, Ordering::Relaxed);
     }
 
-    pub fn set_verified(&self, bytes: Option<u64>) {
-        self.verified
-            .store(bytes.unwrap_or(NO_VERIFY), Ordering::Relaxed);
+    pub fn set_verified(&self, verified: Option<Verified>) {
+        let mark = match verified {
+            None => NO_VERIFY,
+            Some(Verified::Waits) => WAITS,
+            Some(Verified::Bytes(bytes)) => bytes,
+        };
+        self.verified.store(mark, Ordering::Relaxed);
     }
 
     pub fn set_allocated(&self, bytes: Option<u64>) {

@@ -27,6 +27,7 @@ use crate::option::settings::{ConnectionSettings, TransferSettings};
 
 use super::handle::{Control, Ended, Phase, TransferReport, TransferSpec, World};
 use super::live::Live;
+use super::piece_map::piece_count;
 use super::seeding::Standstill;
 use super::torrent::{Address, Change, Connections, FAREWELL_TIME, Input, connect};
 
@@ -108,6 +109,7 @@ impl MetadataTask {
                 // Trackers are told nothing: the download that follows is the same peer in the
                 // same swarm.
                 connections.hand_over().await;
+                self.publish_whole(metainfo.info.raw.len() as u64);
                 self.tell(TransferReport::Metadata(Arc::new(*metainfo)));
                 Ended::Complete
             }
@@ -290,6 +292,15 @@ impl MetadataTask {
                 peer.order(PeerOrder::Metadata(request.encode()));
             }
         }
+    }
+
+    /// Shows the metadata as a file that is there. Bytes.
+    fn publish_whole(&self, len: u64) {
+        self.live.set_total(len);
+        self.live.set_completed(len);
+        let mut whole = Bitfield::new(piece_count(len, u64::from(PART_LEN)));
+        (0..whole.len()).for_each(|part| whole.set(part, true));
+        self.live.detail().bitfield = whole;
     }
 
     fn publish(&self, connections: &mut Connections) {

@@ -36,6 +36,6 @@ pub use handle::{
     Control, Ended, Phase, TransferHandle, TransferReport, TransferSpec, World, spawn,
 };
 pub use job::{Job, WebSeed};
-pub use live::{Detail, Live, PeerEntry, PeerFigures, Restored, ServerEntry};
+pub use live::{Detail, Live, PeerEntry, PeerFigures, Restored, ServerEntry, Verified};
 
 pub use uri_pool::UriEntry;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tracing::{debug, warn};
 
+use crate::base::bitfield::Bitfield;
 use crate::base::error::{Failure, Retry};
 use crate::base::gid::Gid;
 use crate::base::range_set::RangeSet;
@@ -151,6 +152,8 @@ impl Task {
 
     pub(super) async fn run(mut self) -> Ended {
         self.tell(Phase::Opening);
+        // What was whole when an earlier transfer ended stays so to whoever looks at it meanwhile.
+        self.live.set_seeding(false);
         let mut batch = Vec::with_capacity(REPORTS_AT_ONCE);
         let outcome = loop {
             if std::mem::take(&mut self.wants_swarm) {
@@ -293,6 +296,8 @@ impl Task {
         {
             let mut detail = self.live.detail();
             detail.path = Some(path.clone());
+            // Shown anew, as the pieces are now.
+            detail.bitfield = Bitfield::new(0);
             // Where the bytes of a file without a name are is nobody's business.
             detail.layout = (!special).then(|| Arc::new(files.layout().clone()));
         }
@@ -304,8 +309,18 @@ impl Task {
             files,
             special,
         });
-        self.tell(Phase::Fetching);
+        if !self.was_whole(&prepared, checked) {
+            self.tell(Phase::Fetching);
+        }
         prepared
+    }
+
+    /// Whether an earlier run has fetched all of this torrent. `bt-seed-unverified` only believes so.
+    fn was_whole(&self, prepared: &Prepared, checked: bool) -> bool {
+        let place = self.destination.content.as_ref();
+        let believed = place.is_some_and(|place| place.bt.seed_unverified);
+        let all = prepared.total == Some(prepared.written.total());
+        self.is_torrent() && !believed && (checked || all)
     }
 
     pub(super) fn is_torrent(&self) -> bool {
@@ -477,7 +492,7 @@ impl Task {
         self.on_disk_thread(move || {
             let phase = |phase| _ = to_engine.send((gid, TransferReport::Phase(phase)));
             let allocated = |bytes| live.set_allocated(Some(bytes));
-            let verified = |bytes| live.set_verified(Some(bytes));
+            let verified = |verified| live.set_verified(Some(verified));
             let told = Told {
                 allocated: &allocated,
                 verified: &verified,
@@ -528,7 +543,7 @@ impl Task {
         }
         let (live, give_up) = (self.live.clone(), self.give_up.clone());
         self.on_disk_thread(move || {
-            let result = job.run(&|bytes| live.set_verified(Some(bytes)), &give_up);
+            let result = job.run(&|verified| live.set_verified(Some(verified)), &give_up);
             live.set_verified(None);
             let result = result.map(|moved| {
                 if let Some(moved) = moved {

@@ -203,3 +203,56 @@ fn saved_metadata_makes_a_magnet_link_its_torrent() {
     let tiers = json!([["http://h:1/ann/"], ["http://more/"]]);
     assert_eq!(status["bittorrent"]["announceList"], tiers);
 }
+
+/// A torrent of one file whose pieces, 64 MiB each, are not those of any file.
+fn huge(name: &str, pieces: usize) -> String {
+    use base64::Engine as _;
+    let len = pieces << 26;
+    let mut bytes = format!(
+        "d4:infod6:lengthi{len}e4:name{}:{name}12:piece lengthi{}e6:pieces{}:",
+        name.len(),
+        1 << 26,
+        20 * pieces
+    )
+    .into_bytes();
+    bytes.extend(vec![b'x'; 20 * pieces]);
+    bytes.extend(b"ee");
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// As aria2c 1.36 shows two torrents that `check-integrity` has hashed, one after the other.
+#[test]
+fn hash_checks_take_turns_and_show_how_far_they_are() {
+    let server = Server::with(&[("check-integrity", "true"), ("seed-time", "0")]);
+    let add = |torrent: String| ok(&server, "aria2.addTorrent", json!([torrent]));
+    // 256 GiB of nothing are hashed for longer than anybody waits here.
+    let file = std::fs::File::create(server.dir().join("huge")).unwrap();
+    file.set_len(4096 << 26).unwrap();
+    let first = add(huge("huge", 4096));
+    let hashed = server.call_until(
+        "aria2.tellStatus",
+        &json!([first]).to_string(),
+        r#""verifiedLength":"#,
+    );
+    assert!(hashed.contains(r#""status":"active""#), "{hashed}");
+    assert!(hashed.contains(r#""completedLength":"0""#), "{hashed}");
+    assert!(!hashed.contains("verifyIntegrityPending"), "{hashed}");
+
+    let small = Torrent::single("small", 100_000, "");
+    std::fs::write(server.dir().join("small"), &small.data).unwrap();
+    let second = json!([add(small.base64())]).to_string();
+    let waits = server.call_until(
+        "aria2.tellStatus",
+        &second,
+        r#""verifyIntegrityPending":"true""#,
+    );
+    assert!(waits.contains(r#""status":"active""#), "{waits}");
+    assert!(waits.contains(r#""completedLength":"0""#), "{waits}");
+    assert!(waits.contains(r#""totalLength":"100000""#), "{waits}");
+    assert!(!waits.contains("verifiedLength"), "{waits}");
+
+    ok(&server, "aria2.forceRemove", json!([first]));
+    let done = server.call_until("aria2.tellStatus", &second, r#""status":"complete""#);
+    assert!(done.contains(r#""completedLength":"100000""#), "{done}");
+    assert!(!done.contains("verif"), "{done}");
+}

@@ -134,12 +134,18 @@ async fn seeding_is_told_and_takes_no_slot_if_so_wished() {
 }
 
 #[tokio::test]
-async fn a_hash_check_that_finds_all_may_be_quiet() {
-    for (option, told) in [("true", "1:Started 1:BtComplete"), ("false", "1:Started")] {
+async fn what_was_complete_before_may_be_quiet() {
+    let (hashed, known) = (Some(Phase::Checking), None);
+    for (option, phase, told) in [
+        ("true", hashed, "1:Started 1:BtComplete"),
+        ("false", hashed, "1:Started"),
+        ("true", known, "1:Started"),
+    ] {
         let mut rig = Rig::new(&[("bt-enable-hook-after-hash-check", option)]);
         rig.add_torrent('1', "one").await;
-        rig.report('1', TransferReport::Phase(Phase::Checking));
-        rig.report('1', TransferReport::Phase(Phase::Seeding));
+        for phase in phase.into_iter().chain([Phase::Seeding]) {
+            rig.report('1', TransferReport::Phase(phase));
+        }
         assert_eq!(rig.events().await, told);
         rig.shutdown().await;
     }

@@ -74,11 +74,8 @@ impl Rig {
     }
 
     fn verify(&self) -> Result<(), Failure> {
-        let watch = Watch {
-            done: &|_| (),
-            stop: &AtomicBool::new(false),
-        };
-        self.end.verify(&self.files, &watch)
+        self.end
+            .verify(&self.files, &|_| (), &AtomicBool::new(false))
     }
 }
 

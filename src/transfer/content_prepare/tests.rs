@@ -69,7 +69,7 @@ struct Rig {
     bt: BtSettings,
     content: Content,
     mine: bool,
-    verified: Cell<u64>,
+    verified: Cell<Option<Verified>>,
 }
 
 impl Rig {
@@ -81,7 +81,7 @@ impl Rig {
             bt: BtSettings::from(&options),
             content: content(&LENS, &bytes(), true),
             mine: false,
-            verified: Cell::new(0),
+            verified: Cell::new(None),
         }
     }
 
@@ -124,7 +124,7 @@ impl Rig {
         let told = ContentTold {
             checking: &|| (),
             allocating: &|| (),
-            verified: &|bytes| self.verified.set(bytes),
+            verified: &|verified| self.verified.set(Some(verified)),
             allocated: &|_| (),
         };
         order.prepare(claims, &told, &AtomicBool::new(false))
@@ -209,7 +209,7 @@ fn what_is_there_is_hashed_where_that_is_asked_for_or_it_is_ours() {
         fs::write(&damaged, data).unwrap();
         let ready = rig.prepare().unwrap();
         assert!(!ready.found_whole);
-        assert_eq!(rig.verified.get(), 370_050);
+        assert_eq!(rig.verified.get(), Some(Verified::Bytes(370_050)));
         assert_eq!(rig.control().unwrap().have.hex(), "bff0");
         assert_eq!(ready.written.total(), 370_050 - PIECE as u64);
     }

@@ -7,6 +7,7 @@ use crate::base::range_set::RangeSet;
 use crate::base::rng::Rng;
 use crate::base::units::{PieceIdx, SourceId, Span};
 use crate::source::{Facts, Identity};
+use crate::transfer::piece_map::PieceMap;
 use crate::transfer::uri_pool::HostSpeeds;
 
 /// Beside peers a mirror gets what it brings in so many seconds…
@@ -51,6 +52,15 @@ impl Plan {
             ..Identity::default()
         };
         plan.expect = Some(identity.clone());
+        // What is shown until the files have been looked at.
+        let nothing = RangeSet::new();
+        plan.map = PieceMap::new(
+            Some(known.total),
+            known.piece_len,
+            nothing,
+            plan.settings.hashed,
+        );
+        plan.map.set_wanted(known.wanted.as_ref());
         plan.known = Some(known);
         plan.stage = Stage::Preparing;
         plan.actions.clear();

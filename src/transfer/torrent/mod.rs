@@ -487,7 +487,6 @@ impl Torrent {
         }
         self.live.set_uploaded(self.uploaded());
         self.live.set_seeders(0);
-        self.live.set_seeding(false);
         self.live.detail().peers.clear();
     }
 }
