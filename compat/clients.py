@@ -2,8 +2,9 @@
 """Drives clients of aria2 against the program under test.
 
 Client libraries walk over every RPC method (clients/tour.py); aria2p also runs its own test suite;
-yt-dlp fetches through it; of clients that cannot be installed here, what they send and read is
-replayed (clients/browsers.py, applications.py, servers.py, commands.py).
+yt-dlp and Persepolis (without its windows) fetch through it; of clients that cannot be installed
+here, what they send and read is replayed (clients/browsers.py, applications.py, servers.py,
+commands.py).
 
     compat/clients.py [PATTERN]     only checks whose name matches
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Limits under load: no file descriptors left, 2,000 idle sockets, 10,000 downloads at once.
+"""Limits under load: no file descriptors left, 2,000 idle sockets, 10,000 downloads at once,
+100,000 results purged.
 
 What is too much is refused politely, told in the log, and works again afterwards.
 """
@@ -8,6 +9,7 @@ import contextlib
 import http.client
 import resource
 import socket
+import threading
 import time
 
 from lib import (
@@ -16,6 +18,7 @@ from lib import (
 
 IDLE = 2000
 BATCH = 10_000
+RESULTS = 100_000
 # A call while the server holds all that; much more than it takes, for busy machines.
 CALL_MAX = 0.25
 
@@ -118,11 +121,42 @@ def big_batch():
         return f"{took:.2f} s, {each / 1024:.1f} KiB each, all there after SIGKILL"
 
 
+def purge():
+    """A hundred thousand results go, and nobody else waits for that."""
+    with scratch("limits") as work, Server(
+            program(), work, "-q", "-j1000", "--max-tries=1", "--max-download-result=1000000",
+            state=work / "state") as server:
+        for at in range(0, RESULTS, 5000):
+            server.call("system.multicall", [{"methodName": "aria2.addUri", "params": [
+                "token:compat", [f"http://127.0.0.1:1/{number}"]]} for number in range(at, at + 5000)])
+        stat = lambda: server.call("aria2.getGlobalStat")
+        wait_for("all to fail", lambda: stat()["numStopped"] == str(RESULTS), 120)
+        over, times = threading.Event(), []
+
+        def ask():
+            while not over.is_set():
+                times.append(timed(stat)[1])
+
+        other = threading.Thread(target=ask)
+        other.start()
+        try:
+            answer, took = timed(server.call, "aria2.purgeDownloadResult")
+        finally:
+            over.set()
+            other.join()
+        check(answer == "OK", answer)
+        check((stat()["numStopped"], stat()["numStoppedTotal"]) == ("0", str(RESULTS)), f"{stat()}")
+        check(server.call("aria2.tellStopped", -1, 10) == [], "some are left")
+        check(max(times) < CALL_MAX, f"another call took {max(times):.3f} s")
+        return f"{took:.2f} s; others were answered {len(times)} times, in {max(times) * 1e3:.1f} ms at most"
+
+
 def main():
     suite = Suite("limits")
     suite.run("idle RPC sockets", idle_sockets)
     suite.run("no file descriptors left", no_descriptors)
     suite.run("10,000 downloads in one batch", big_batch)
+    suite.run("100,000 results purged", purge)
     suite.finish()
 
 

@@ -2,14 +2,17 @@
 their own code."""
 
 import contextlib
+import json
+import os
 import re
 import signal
 import subprocess
+import sys
 import time
-import xmlrpc.client
+from pathlib import Path
 
-
-from lib import check, free_port, program, scratch, wait_for
+from lib import ROOT, check, free_port, program, quiet_environment, scratch, sha256, wait_for
+from origin import Origin, digest
 from replay import Attached, Site, linked, ok, refused, spawned
 
 MOTRIX_FLAGS = """
@@ -240,71 +243,46 @@ def uget():
 
 
 def persepolis():
-    """XML-RPC with its own GID and integers as option values."""
-    with scratch("persepolis") as home, contextlib.ExitStack() as stack:
-        port = free_port()
-        flags = (
-            "--no-conf --enable-rpc --rpc-max-request-size=2M --rpc-listen-all --quiet=true".split()
+    """Debian's package without its windows: starts aria2c, downloads, limits, pauses, stops, moves
+    what is done, shuts down. XML-RPC with GIDs of its own, integers and nothing as option values."""
+    packages = ROOT / "target/peers/usr/lib/python3/dist-packages"
+    check((packages / "persepolis").is_dir(), "persepolis is not unpacked: see scripts/test")
+    with scratch("persepolis") as home, Origin() as origin:
+        path = f"{Path(linked(home, program())).parent}:{os.environ['PATH']}"
+        driver = Path(__file__).with_name("persepolis_driver.py")
+        urls = [origin.url + file for file in ("/stall/20000/big.bin", "/file/a.bin", "/status/404")]
+        process = subprocess.Popen(
+            [sys.executable, driver, str(free_port()), *urls],
+            cwd=home,
+            env=quiet_environment(home) | {"PATH": path, "PYTHONPATH": str(packages)},
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-        process = stack.enter_context(
-            spawned(home, *flags, f"--rpc-listen-port={port}", f"--dir={home}")
-        )
-        site = Attached(stack, home, port, "")
-        server = xmlrpc.client.ServerProxy(f"http://localhost:{port}/rpc", allow_none=True)
-        check(server.aria2.getVersion()["version"] >= "1.3", "version")
-        options = {
-            "gid": "0123456789abcdef",
-            "max-tries": "5",
-            "retry-wait": 5,
-            "timeout": 60,
-            "dir": str(home),
-            "out": "p.bin",
-            "continue": "true",
-            "split": "16",
-            "max-connection-per-server": "16",
-            "min-split-size": "1M",
-            "header": "A: b",
-            "user-agent": "P",
-            "referer": "http://r/",
-        }
-        check(server.aria2.addUri([site.endless], options) == "0123456789abcdef", "gid")
-        keys = [
-            "gid",
-            "status",
-            "connections",
-            "errorCode",
-            "errorMessage",
-            "downloadSpeed",
-            "dir",
-            "totalLength",
-            "completedLength",
-            "files",
-        ]
-        wait_for(
-            "bytes",
-            lambda: server.aria2.tellStatus("0123456789abcdef", keys)["completedLength"] != "0",
-            20,
-        )
-        active = server.aria2.tellActive(keys)[0]
-        check(
-            active["files"][0]["path"] == f"{home}/p.bin" and active["files"][0]["uris"],
-            f"active {active}",
-        )
+        try:
+            # The end of the output is the end of the aria2c it has started, too.
+            output, errors = process.communicate(timeout=120)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        check(process.returncode == 0, f"exit status {process.returncode}: {errors[-1500:]}")
+        seen = json.loads(output.splitlines()[-1])
+        log = (home / ".config/persepolis_download_manager/persepolisdm.log").read_text()
+        check("ERROR" not in log, log)
+        first = "aaaa0000000000a1"
+        check(seen["version"].startswith("1.3"), f"{seen}")
+        check(seen["active"] == [[first], "downloading", "big.bin"], f"{seen}")
         if "arioso" in program().name:
-            check(
-                server.aria2.getOption("0123456789abcdef")["timeout"] == "60", "integers are taken"
-            )
-        server.aria2.changeOption("0123456789abcdef", {"max-download-limit": "10K"})
-        check(server.aria2.pause("0123456789abcdef") == "0123456789abcdef", "pause")
-        wait_for(
-            "the pause",
-            lambda: server.aria2.tellStatus("0123456789abcdef", ["status"])["status"] == "paused",
-            20,
-        )
-        check(server.aria2.unpause("0123456789abcdef"), "unpause")
-        check(server.aria2.remove("0123456789abcdef"), "remove")
-        check(server.aria2.shutdown() == "OK", "shutdown")
-        check(process.wait(20) == 0, f"exit status {process.returncode}")
+            check(seen["timeout"] == "55", "integers are taken")
+        check(seen["limit"] == "10240", f"{seen}")
+        check(seen["states"] == ["paused", "downloading"], f"{seen}")
+        check(seen["stopped"] == first and seen["left"] == [], f"{seen}")
+        check(seen["done"] == ["a.bin", "complete", "292 KB", "100%"], f"{seen}")
+        check(sha256(home / "done/Others/a.bin") == digest("a.bin"), "SHA-256 differs")
+        check(seen["missing"][0] == "error" and seen["missing"][1], f"{seen}")
+        check(seen["forgotten"] and seen["shut down"], f"{seen}")
 
 
 def aria2app():
@@ -358,6 +336,6 @@ APPLICATIONS = {
     "Motrix 1.8-shaped": motrix_1,
     "Motrix 2-shaped": motrix_2,
     "uGet-shaped": uget,
-    "Persepolis-shaped": persepolis,
+    "Persepolis, from its package": persepolis,
     "Aria2App-shaped": aria2app,
 }

@@ -14,6 +14,8 @@ PYTHON_PACKAGES = [
     ARIA2P.replace("==", "[tui]=="),
     "aioaria2==1.3.7",
     "yt-dlp==2026.10.26",
+    # Of Persepolis, whose package has the rest.
+    "PyQt5==5.15.11",
     # What aria2p's own tests need.
     "fastapi",
     "griffe",
