@@ -21,6 +21,8 @@ BATCH = 10_000
 RESULTS = 100_000
 # A call while the server holds all that; much more than it takes, for busy machines.
 CALL_MAX = 0.25
+# A call during a purge, on a machine that does other things too.
+PURGE_CALL_MAX = 2.0
 
 
 def limited(count):
@@ -131,11 +133,12 @@ def purge():
                 "token:compat", [f"http://127.0.0.1:1/{number}"]]} for number in range(at, at + 5000)])
         stat = lambda: server.call("aria2.getGlobalStat")
         wait_for("all to fail", lambda: stat()["numStopped"] == str(RESULTS), 120)
-        over, times = threading.Event(), []
+        over, seen = threading.Event(), []
 
         def ask():
             while not over.is_set():
-                times.append(timed(stat)[1])
+                answer, took = timed(stat)
+                seen.append((int(answer["numStopped"]), took))
 
         other = threading.Thread(target=ask)
         other.start()
@@ -147,8 +150,11 @@ def purge():
         check(answer == "OK", answer)
         check((stat()["numStopped"], stat()["numStoppedTotal"]) == ("0", str(RESULTS)), f"{stat()}")
         check(server.call("aria2.tellStopped", -1, 10) == [], "some are left")
-        check(max(times) < CALL_MAX, f"another call took {max(times):.3f} s")
-        return f"{took:.2f} s; others were answered {len(times)} times, in {max(times) * 1e3:.1f} ms at most"
+        between = [took for left, took in seen if 0 < left < RESULTS]
+        check(between, "nobody was answered in between")
+        worst = max(took for _, took in seen)
+        check(worst < PURGE_CALL_MAX, f"another call took {worst:.3f} s")
+        return f"{took:.2f} s; others were answered {len(between)} times, in {worst * 1e3:.1f} ms at most"
 
 
 def main():

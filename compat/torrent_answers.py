@@ -270,8 +270,12 @@ def running(sides, swarm):
     def status(wanted):
         return lambda side, gid: side.status(gid) == wanted
 
-    until(HALF, "half of the torrent", lambda side, gid: side.status(gid, "bitfield") == "f0"
-          and side.status(gid, "numSeeders") == "1" and len(side.call("getPeers", gid)) == 2)
+    def at_rest(side, gid):
+        choking = [peer["peerChoking"] for peer in side.call("getPeers", gid)]
+        return (choking == ["true"] * 2 and side.status(gid, "bitfield") == "f0"
+                and side.status(gid, "numSeeders") == "1")
+
+    until(HALF, "half of the torrent", at_rest)
     see("half there", HALF)
     for side in sides:
         side.seen["half there: keys"] = side.plain(
@@ -312,7 +316,7 @@ def running(sides, swarm):
     see("magnet link that is followed", LINK)
 
     wanted = (
-        ("runs", lambda side: side.slow, lambda side, gid: side.status(gid, "completedLength") != "0"),
+        ("runs", lambda side: side.slow, lambda side, gid: side.status(gid, "completedLength") == "32768"),
         ("is complete", lambda side: side.file, status("complete")),
         ("failed", lambda side: side.missing, status("error")),
     )
@@ -323,8 +327,9 @@ def running(sides, swarm):
     for side in sides:
         stat = side.call("getGlobalStat")
         side.seen["getGlobalStat"] = settle(stat)
-    # What happened to each: the last notification of all is known.
-    until(GONE, "told its end", lambda side, gid: side.events[gid][-1] in ("DownloadStop", "DownloadComplete"))
+        side.call("pause", HALF)
+    # With the last notification all have come.
+    until(HALF, "told a pause", lambda side, gid: side.events[gid][-1] == "DownloadPause")
     for side in sides:
         for name, gid in zip(("half there", "seeding", "complete", "failed", "removed", "magnet link without peers",
                               "magnet link that is followed", "found complete", "found complete, no hook"),

@@ -1,6 +1,7 @@
 //! HTTP: paths, headers, CORS, compression, bodies, connections.
 
 use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 use insta::assert_snapshot;
@@ -211,4 +212,18 @@ fn both_families_listen_on_one_port() {
             .iter()
             .all(|address| address.ip().is_loopback())
     );
+}
+
+#[test]
+fn listening_on_all_addresses_is_for_those_who_ask() {
+    let server = Server::with(&[("rpc-listen-all", "true")]);
+    let addresses = server.addresses();
+    assert!(!addresses.is_empty());
+    assert!(
+        addresses
+            .iter()
+            .all(|address| address.ip().is_unspecified())
+    );
+    let here = (Ipv4Addr::LOCALHOST, addresses[0].port());
+    assert!(TcpStream::connect(here).is_ok());
 }

@@ -8,6 +8,7 @@ mod history;
 mod http;
 mod load;
 mod methods;
+mod odd_input;
 mod safety;
 mod server;
 mod speed;
