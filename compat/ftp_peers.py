@@ -87,6 +87,13 @@ class Peers:
         conf.chmod(0o600)
         return self.start(port, find("vsftpd"), conf)
 
+    def vsftpd_tls_lines(self):
+        """Nothing goes unencrypted, and data connections have to reuse a session."""
+        return [
+            "ssl_enable=YES", "allow_anon_ssl=YES", "force_anon_logins_ssl=YES",
+            "force_anon_data_ssl=YES", "require_ssl_reuse=YES", "ssl_ciphers=HIGH",
+            f"rsa_cert_file={self.pem}", f"rsa_private_key_file={self.key}"]
+
     def proftpd(self, *lines, address="127.0.0.1", port=None):
         """One virtual user; `lines` may turn TLS on (see `tls_lines`)."""
         port = port or lib.free_port()

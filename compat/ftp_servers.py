@@ -45,7 +45,7 @@ class Site:
 
     def url(self, name, path, scheme="ftp", login=True, host="127.0.0.1"):
         lib.check(name in self.ports, f"{name} does not run")
-        user = f"{USER}:{quote(PASSWORD, safe='')}@" if login and name != "vsftpd" else ""
+        user = f"{USER}:{quote(PASSWORD, safe='')}@" if login and not name.startswith("vsftpd") else ""
         return f"{scheme}://{user}{host}:{self.ports[name]}/{path}"
 
     def sftp(self, path, login=f"{SSH_USER}:{SSH_PASSWORD}@", host="127.0.0.1"):
@@ -236,6 +236,15 @@ def ftp_cases(program, site, peers):
             program, *count, trust, "--ftp-tls=require", site.url("tls", "big.bin"))
         yield f"proftpd, ftps {count[0]}", lambda count=count: fetch(
             program, *count, trust, site.url("ftps", "big.bin", scheme="ftps"))
+    # Each of its data connections has to go on with a TLS session of the control connection.
+    for count in (("-x1",), EIGHT):
+        yield f"vsftpd, AUTH TLS {count[0]}", lambda count=count: fetch(
+            program, *count, trust, "--ftp-tls=require", site.url("vsftpd tls", "big.bin"))
+        yield f"vsftpd, ftps {count[0]}", lambda count=count: fetch(
+            program, *count, trust, site.url("vsftpd ftps", "big.bin", scheme="ftps"))
+    yield "vsftpd, remote time", lambda: dated(program, site, site.url("vsftpd", "dated.bin"))
+    yield "vsftpd, too slow", lambda: fails_alike(
+        program, 5, "--lowest-speed-limit=100K", "--max-tries=1", site.url("vsftpd slow", "big.bin"))
     yield "proftpd, TLS 1.2, session reuse required", lambda: fetch(
         program, *EIGHT, trust, "--ftp-tls=require", site.url("tls12", "big.bin"))
     yield "proftpd, AUTH TLS tried in vain", lambda: fetch(
@@ -261,6 +270,25 @@ def ftp_cases(program, site, peers):
         program, *EIGHT, proxy("dante", "socks5"), site.url("proftpd", "big.bin"))
 
 
+def dated(program, site, url, *args):
+    """The file's time is the one it has on the server, where that is wanted."""
+    there = int((site.peers.root / "dated.bin").stat().st_mtime)
+    for wanted in ("true", "false"):
+        code, output, folder = run(program, "-o", "f", f"--remote-time={wanted}", *args, url)
+        lib.check(code == 0, f"exit {code}: {output[-400:]}")
+        same = int((folder / "f").stat().st_mtime) == there
+        lib.check(same == (wanted == "true"), f"remote-time={wanted}: {same}")
+        shutil.rmtree(folder)
+
+
+def by_netrc(program, site, url, user, password):
+    netrc = site.peers.folder / "netrc"
+    netrc.write_text(f"machine 127.0.0.1 login {user} password {password}\n")
+    netrc.chmod(0o600)
+    allow = ("--no-netrc=false", f"--netrc-path={netrc}")
+    fetch(program, *allow, url)
+
+
 def fetch_text(program, url):
     """Lines end as the server sends them."""
     code, output, folder = run(program, "-o", "f", "--ftp-type=ascii", url)
@@ -279,6 +307,7 @@ def sftp_cases(program, site, peers, has_password):
     yield "sshd, key, 1 connection", lambda: fetch(program, "-x1", *by_key, url())
     yield "sshd, key, 8 connections", lambda: fetch(program, *EIGHT, *by_key, url())
     yield "sshd, IPv6", lambda: fetch(program, *EIGHT, *by_key, url(host="[::1]"))
+    yield "sshd, remote time", lambda: dated(program, site, url("dated.bin"), *by_key)
     yield "sshd, agent", lambda: agent(program, site, key)
     yield "sshd, UTF-8", lambda: fetch(
         program, *by_key, url("d/e%20f/small%20%C3%BC.bin"), data=SMALL)
@@ -299,6 +328,8 @@ def sftp_cases(program, site, peers, has_password):
     if not has_password:
         return
     yield "sshd, password", lambda: fetch(program, *EIGHT, site.sftp("big.bin"))
+    yield "sshd, netrc", lambda: by_netrc(
+        program, site, site.sftp("big.bin", login=""), SSH_USER, SSH_PASSWORD)
     yield "sshd, pause and resume", lambda: pause(program, site.sftp("big.bin"))
     for first, second in ((program, lib.aria2c()), (lib.aria2c(), program)):
         yield (f"sshd, {first} to {second}", lambda first=first, second=second:
@@ -311,9 +342,14 @@ def main():
     peers = Peers(Path(tempfile.mkdtemp(prefix="arioso-ftp-")))
     site = Site(peers)
     (peers.root / "t.txt").write_bytes(b"one\ntwo\n")
+    (peers.root / "dated.bin").write_bytes(SMALL)
+    os.utime(peers.root / "dated.bin", (978_307_200, 978_307_200))
     tls = peers.tls_lines
     servers = {
         "vsftpd": lambda: peers.vsftpd("ascii_download_enable=YES"),
+        "vsftpd slow": lambda: peers.vsftpd("anon_max_rate=20000"),
+        "vsftpd tls": lambda: peers.vsftpd(*peers.vsftpd_tls_lines()),
+        "vsftpd ftps": lambda: peers.vsftpd(*peers.vsftpd_tls_lines(), "implicit_ssl=YES"),
         "proftpd": peers.proftpd,
         "reuse true": peers.proftpd,
         "reuse false": peers.proftpd,

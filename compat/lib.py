@@ -330,6 +330,7 @@ http {{
         listen 127.0.0.1:{port} backlog=1024{listen};
         root {root};
         {limit}
+        {lines}
     }}
 }}
 """
@@ -339,9 +340,10 @@ class Nginx:
     """A real nginx that serves `root` and logs each request.
 
     rate: bytes a second for each connection (None: as fast as it goes).
+    lines: more of its configuration.
     """
 
-    def __init__(self, root, state, rate=None, port=None):
+    def __init__(self, root, state, rate=None, port=None, lines=""):
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.state = Path(state)
@@ -356,6 +358,7 @@ class Nginx:
                 listen=" sndbuf=64k" if rate else "",
                 root=root,
                 limit=f"limit_rate {rate};" if rate else "",
+                lines=lines,
             )
         )
         nginx = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")

@@ -70,7 +70,7 @@ class Rig:
         (self.folder / "www" / name).write_text(text)
         return f"{self.nginx.url}/{name}"
 
-    def run(self, case, program, *args, before=None):
+    def run(self, case, program, *args, before=None, feed=None):
         """Exit code, files with their contents, and all that was said."""
         home = self.folder / f"{case}-{program}"
         shutil.rmtree(home, ignore_errors=True)
@@ -79,15 +79,15 @@ class Rig:
             before(home)
         command = [self.programs[program].path, *OPTIONS, "-d", str(home), *map(str, args)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=home,
-                              stdin=subprocess.DEVNULL, env=lib.quiet_environment(home))
+                              input=feed or "", env=lib.quiet_environment(home))
         files = {str(path.relative_to(home)): hashlib.sha256(path.read_bytes()).hexdigest()[:12]
                  for path in home.rglob("*")
                  if path.is_file() and path.suffix not in (".aria2",) and ".cache" not in path.parts}
         return done.returncode, files, done.stdout + done.stderr
 
-    def both(self, case, *args, before=None, code=None, contents=True):
-        ours = self.run(case, "ours", *args, before=before)
-        theirs = self.run(case, "aria2c", *args, before=before)
+    def both(self, case, *args, before=None, code=None, contents=True, feed=None):
+        ours = self.run(case, "ours", *args, before=before, feed=feed)
+        theirs = self.run(case, "aria2c", *args, before=before, feed=feed)
         lib.check(ours[0] == theirs[0],
                   f"exit code {ours[0]}, aria2c has {theirs[0]}: {ours[2][-600:]}")
         if code is not None:
@@ -170,6 +170,11 @@ def cases(rig):
             rig.both(name, "-M", path, *args, **how)
         return name, run
 
+    def alike(name, *args, **how):
+        def run():
+            rig.both(name, *args, **how)
+        return name, run
+
     def by_url(name, text, *args, as_name=None, **how):
         def run():
             rig.both(name, rig.put(as_name or f"{name}.meta4", text), *args, **how)
@@ -211,6 +216,10 @@ def cases(rig):
         yield differ("filter" + option.replace("=", "-"), many, option)
     yield differ("unsafe-name", v4(entry("../x.bin", url(good))), contents=False)
     yield differ("broken", "<metalink", contents=False)
+    links = f"{rig.put('listed.meta4', two)}\n{small}\n  out=z.bin\n"
+    yield alike("from-standard-input", "-M", "-", feed=two, code=0)
+    yield alike("in-an-input-file", "-i", local("links.txt", links), code=0)
+    yield alike("as-an-argument", local("argument.meta4", two), code=0)
     yield differ("there-already", v4(entry("x.bin", sizes(), whole(), url(good))), before=half)
     yield differ("there-already-checked", v4(entry("x.bin", sizes(), whole(), pieces(), url(good))),
                  "--check-integrity=true", before=half, code=0)
@@ -223,6 +232,100 @@ def cases(rig):
     yield by_url("torrent-missing", v4(entry(
         "x.bin", sizes(), f'<metaurl mediatype="torrent">{base}/nothing.torrent</metaurl>',
         url(good))), "--follow-metalink=mem", contents=True)
+
+    # A torrent that needs no peers: its web seed is nginx.
+    seeded = peers.torrent(rig.folder / "www", "seeded", OTHER, 65536, **{"url-list": small}).path
+    shutil.copy(seeded, rig.folder / "www" / "nameless")
+    (rig.folder / "www" / "listless").write_text(two)
+    alone = (*peers.QUIET, "--seed-time=0")
+    for follow in ("true", "mem", "false"):
+        for what, name in (("by-name", seeded.name), ("by-type", "nameless")):
+            yield alike(f"torrent-{what}-{follow}", f"{base}/{name}", f"--follow-torrent={follow}",
+                        f"--listen-port={peers.free_port()}", *alone, code=0)
+        yield alike(f"metalink-by-type-{follow}", f"{base}/listless",
+                    f"--follow-metalink={follow}", code=0)
+
+    def near():
+        """Of two mirrors the one in the wanted country is asked, whatever its priority."""
+        for name in rig.programs:
+            with Corrupting(OTHER) as first, Corrupting(OTHER) as wanted:
+                text = v4(entry("x.bin", sizes(OTHER),
+                                f'<url location="de" priority="1">{first.url}</url>',
+                                f'<url location="jp" priority="2">{wanted.url}</url>'))
+                path = local("near.meta4", text)
+                code, _, said = rig.run("near", name, "-s1", "--metalink-location=us,jp", "-M", path)
+                lib.check(code == 0, f"{name} exits {code}: {said[-600:]}")
+                given = [mirror.count(0, len(OTHER)) for mirror in (first, wanted)]
+                lib.check(given == [0, len(OTHER)], f"{name} has {given} bytes of them")
+
+    def linked():
+        """nginx names a mirror in a Link header and the digest in another (RFC 6249)."""
+        digest = base64.b64encode(hashlib.sha256(DATA).digest()).decode()
+        wrong = base64.b64encode(hashlib.sha256(OTHER).digest()).decode()
+        told = []
+        with Corrupting(DATA, "127.0.0.2") as mirror:
+            header = lambda name, text: f"add_header {name} '{text}';"
+            link = header("Link", f'<{mirror.url}>; rel=duplicate; pri=1; geo=de')
+            described = header("Link", f'<{base}/d.meta4>; rel=describedby; '
+                                       'type="application/metalink4+xml"')
+            for name, digest, code in (("right", digest, 0), ("wrong", wrong, 32)):
+                lines = link + described + header("Digest", f"SHA-256={digest}")
+                with lib.Nginx(rig.folder / "www", rig.folder / f"linked-{name}", rate=2 * lib.MIB,
+                               lines=lines) as origin:
+                    for program in rig.programs:
+                        before = mirror.count(0, len(DATA))
+                        found, files, said = rig.run(f"linked-{name}", program,
+                                                     f"{origin.url}/good.bin", "-s2", "-x1")
+                        lib.check(found == code, f"{program} exits {found}: {said[-600:]}")
+                        given = mirror.count(0, len(DATA)) - before
+                        lib.check(given > 0, f"{program} does not ask the mirror")
+                        told.append(f"{given}")
+                        if code == 0:
+                            lib.check(list(files.values()) == [
+                                hashlib.sha256(DATA).hexdigest()[:12]], f"{files}")
+        return "from the mirror: " + ", ".join(told)
+
+    def relations():
+        """What follows and belongs to what, by URL and with a torrent for a file."""
+        by_url = rig.put("relations.meta4", two)
+        joined = v4(entry("seeded", sizes(OTHER), url(small), '<metaurl mediatype="torrent">'
+                                                              f"{base}/{seeded.name}</metaurl>"))
+        shapes = {}
+        for name, program in rig.programs.items():
+            home = rig.folder / f"relations-{name}"
+            home.mkdir()
+            port = f"--listen-port={peers.free_port()}"
+            with lib.Server(program, home, *alone[1:], port) as server:
+                parent = server.call("aria2.addUri", [by_url])
+                torrent = server.call("aria2.addUri", [f"{base}/{seeded.name}"])
+                document = base64.b64encode(joined.encode()).decode()
+                gids = server.call("aria2.addMetalink", document)
+                idle = lambda: server.call("aria2.getGlobalStat")["numActive"] == "0"
+                followed = lambda gid: server.status(gid).get("followedBy", [])
+                lib.wait_for("the followers", lambda: followed(parent) and followed(torrent), 30)
+                lib.wait_for("the end", idle, 60)
+                rows = server.call("aria2.tellStopped", 0, 100)
+                keys = ("followedBy", "following", "belongsTo")
+                label = {parent: "metalink", torrent: "torrent"}
+                label |= {gid: f"added {number}" for number, gid in enumerate(gids)}
+                label |= {gid: f"file {at}" for at, gid in enumerate(followed(parent))}
+                label |= {gid: "content" for gid in followed(torrent)}
+                show = lambda value: ([label.get(gid, "other") for gid in value]
+                                      if isinstance(value, list) else label.get(value, "other"))
+                shapes[name] = sorted(
+                    (label.get(row["gid"], "other"), row["status"],
+                     str({key: show(row[key]) for key in keys if key in row})) for row in rows)
+        lib.check(shapes["ours"] == shapes["aria2c"], f"{shapes['ours']}\n{shapes['aria2c']}")
+        return f"{len(shapes['ours'])} downloads"
+
+    def wrong_hash_beside_a_torrent():
+        """62 of the known bugs: the Metalink's hash is checked after BitTorrent, too."""
+        text = v4(entry("seeded", sizes(OTHER), wrong, url(small),
+                        f'<metaurl mediatype="torrent">{base}/{seeded.name}</metaurl>'))
+        path = local("beside.meta4", text)
+        code, _, said = rig.run("beside", "ours", *alone, f"--listen-port={peers.free_port()}",
+                                "-M", path)
+        lib.check(code == 32, f"exit code {code}: {said[-600:]}")
 
     def corrupt():
         """The bad mirror goes first and alone: what it gave is good but for one piece."""
@@ -340,6 +443,10 @@ def cases(rig):
                 texts[name] = (shown, errors)
         lib.check(texts["ours"] == texts["aria2c"], f"{texts['ours']} beside {texts['aria2c']}")
 
+    yield "mirrors of the wanted country", near
+    yield "mirrors that Link headers name", linked
+    yield "what follows what", relations
+    yield "a wrong hash beside a torrent", wrong_hash_beside_a_torrent
     yield "a corrupting mirror", corrupt
     yield "three mirrors, one corrupting, and a torrent", three_mirrors_and_a_torrent
     yield "resumed", resumed
@@ -353,7 +460,10 @@ def main():
         root.mkdir()
         (root / "good.bin").write_bytes(DATA)
         (root / "other.bin").write_bytes(OTHER)
-        with lib.Nginx(root, folder / "nginx") as nginx:
+        types = {"nameless": "x-bittorrent", "listless": "metalink4+xml"}
+        lines = "".join(f"location = /{name} {{ default_type application/{kind}; }}\n"
+                        for name, kind in types.items())
+        with lib.Nginx(root, folder / "nginx", lines=lines) as nginx:
             for name, run in cases(Rig(folder, nginx)):
                 suite.run(name, run)
     suite.finish()

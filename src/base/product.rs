@@ -20,5 +20,6 @@ pub const FEATURES: &[&str] = &[
     "Message Digest",
     "Metalink",
     "XML-RPC",
+    #[cfg(feature = "sftp")]
     "SFTP",
 ];

@@ -29,8 +29,11 @@ mod tests {
         let mut lines = text.lines();
         assert_eq!(lines.next(), Some("aria2 version 1.37.0"));
         assert!(lines.next().is_some_and(|line| line.starts_with(concat!("arioso ", env!("CARGO_PKG_VERSION")))));
-        let features = "Enabled Features: Async DNS, BitTorrent, Firefox3 Cookie, GZip, HTTPS, \
-                        Message Digest, Metalink, XML-RPC, SFTP";
+        let sftp = if cfg!(feature = "sftp") { ", SFTP" } else { "" };
+        let features = format!(
+            "Enabled Features: Async DNS, BitTorrent, Firefox3 Cookie, GZip, HTTPS, \
+             Message Digest, Metalink, XML-RPC{sftp}"
+        );
         assert!(text.lines().any(|line| line == features));
         let hashes = "Hash Algorithms: sha-1, sha-224, sha-256, sha-384, sha-512, md5, adler32";
         assert!(text.lines().any(|line| line == hashes));

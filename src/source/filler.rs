@@ -118,7 +118,7 @@ impl<S: FileServer> Filler<S> {
         match opening {
             Opening::Probe => {
                 let facts = self.look().await?;
-                self.writer.report(Report::Opened(facts));
+                self.writer.report(Report::Opened(Box::new(facts)));
                 return Ok(());
             }
             Opening::Whole => self.open(0).await?,
@@ -143,7 +143,7 @@ impl<S: FileServer> Filler<S> {
             }
         }
         self.opened = true;
-        self.writer.report(Report::Opened(facts));
+        self.writer.report(Report::Opened(Box::new(facts)));
         Ok(())
     }
 
@@ -243,7 +243,7 @@ impl<S: FileServer> Filler<S> {
             self.opened = true;
             facts.body_from = (!whole_only).then_some(at);
             facts.ranges &= !whole_only;
-            self.writer.report(Report::Opened(facts));
+            self.writer.report(Report::Opened(Box::new(facts)));
         }
         match whole_only {
             false => Ok(()),

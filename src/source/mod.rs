@@ -23,6 +23,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::base::error::Failure;
+#[cfg(not(feature = "sftp"))]
+use crate::base::error::{ErrorCode, Retry};
 use crate::base::units::{SourceId, Span};
 use crate::limit::{LimitLeaf, Meter};
 use crate::option::settings::FtpSettings;
@@ -163,7 +165,7 @@ pub enum Order {
 #[derive(Debug)]
 pub enum Report {
     /// The resource is there and fits what was expected.
-    Opened(Facts),
+    Opened(Box<Facts>),
     /// These bytes are in the file.
     Wrote(Span),
     /// The lease is filled to its end; the source waits for the next order.
@@ -212,6 +214,12 @@ pub async fn run(target: Target, link: Link, shared: Arc<Shared>) {
         "ftp" | "ftps" => ftp::run(target, link, shared.ftp.clone()).await,
         #[cfg(feature = "sftp")]
         "sftp" => sftp::run(target, link, shared.ftp.clone()).await,
+        #[cfg(not(feature = "sftp"))]
+        "sftp" => {
+            let text = "This arioso was built without SFTP";
+            let failure = Failure::new(ErrorCode::Unknown, Retry::OtherMirror, text);
+            let _ = link.reports.send((link.id, Report::Closed(Err(failure))));
+        }
         // What no source knows is refused there with a sentence.
         _ => http::run(target, link, shared.http.clone()).await,
     }

@@ -437,7 +437,7 @@ impl Plan {
         speeds: &dyn HostSpeeds,
     ) {
         match report {
-            Report::Opened(facts) => self.handle_opened(now, source, facts),
+            Report::Opened(facts) => self.handle_opened(now, source, *facts),
             // The hot path: nothing else changes when bytes come in.
             Report::Wrote(span) => {
                 let span = self.in_download(source, span);

@@ -327,3 +327,12 @@ fn nothing_is_smuggled_into_commands() {
             .any(|line| line.starts_with("DELE"))
     );
 }
+
+#[cfg(not(feature = "sftp"))]
+#[test]
+fn sftp_is_refused_with_a_sentence() {
+    let engine = Engine::start(EngineConfig::default()).unwrap();
+    let outcome = fetch(&engine, "sftp://127.0.0.1:1/f".to_owned(), &[]);
+    let expected = (1, "This arioso was built without SFTP");
+    assert_eq!((outcome.code, outcome.message.as_str()), expected);
+}

@@ -114,7 +114,7 @@ pub struct Rig {
 /// What ended a wait for reports.
 #[derive(Debug)]
 pub enum Event {
-    Opened(Facts),
+    Opened(Box<Facts>),
     Idle,
     Ended(u64),
     Closed(Result<(), Failure>),
@@ -170,7 +170,7 @@ impl Rig {
 
     pub async fn opened(&mut self) -> Facts {
         match self.next().await {
-            Event::Opened(facts) => facts,
+            Event::Opened(facts) => *facts,
             other => panic!("{other:?}"),
         }
     }

@@ -707,7 +707,7 @@ impl Torrent {
                 ranges: true,
                 ..Facts::default()
             };
-            plan.handle_report(now, source, Report::Opened(facts), &());
+            plan.handle_report(now, source, Report::Opened(Box::new(facts)), &());
         }
         let Some(connection) = self.connections.get_mut(&source) else {
             return;

@@ -677,7 +677,7 @@ impl World {
                 final_uri: "http://m/f".to_owned(),
                 ..Facts::default()
             };
-            plan.handle_report(self.now, source, Report::Opened(facts), &());
+            plan.handle_report(self.now, source, Report::Opened(Box::new(facts)), &());
         }
         if probe {
             self.connections.remove(&source);

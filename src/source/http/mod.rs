@@ -169,7 +169,7 @@ impl Source {
         }
         if !self.opened {
             self.opened = true;
-            self.writer.report(Report::Opened(facts));
+            self.writer.report(Report::Opened(Box::new(facts)));
         }
         Ok(())
     }
