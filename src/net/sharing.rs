@@ -18,8 +18,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Longer bodies are better off on a TCP connection of their own. It is also the window of a
-/// stream, so that a short body can be taken in whole, whatever its download's limit is.
+/// Longer bodies, in bytes, are better off on a TCP connection of their own.
 pub const SHORT_LEN_MAX: u32 = 4 * 1024 * 1024;
 /// How long the other first requests wait for the answer to the very first one.
 const LEARN_TIME_MAX: Duration = Duration::from_secs(1);

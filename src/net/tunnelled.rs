@@ -2,6 +2,7 @@
 //! so these connections are dialled here and kept by hyper's own pool.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -23,7 +24,7 @@ use crate::option::settings::ConnectionSettings;
 /// Sends requests for `http://` URLs; every connection is a tunnel to the server it serves.
 #[derive(Clone)]
 pub struct TunnelledClient {
-    inner: legacy::Client<Dialler, Empty<Bytes>>,
+    inner: Arc<legacy::Client<Dialler, Empty<Bytes>>>,
 }
 
 impl TunnelledClient {
@@ -38,7 +39,9 @@ impl TunnelledClient {
             .pool_idle_timeout(IDLE_TIME_MAX)
             .pool_max_idle_per_host(IDLE_COUNT_MAX)
             .build(Dialler { proxy, settings });
-        Self { inner }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// # Errors
