@@ -4,18 +4,17 @@ redirects), Apache httpd, and through real proxies: squid and dante.
 A server that is not installed fails its checks; scripts/test installs them all.
 """
 
-import contextlib
 import hashlib
 import os
 import random
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 import lib
+from servers import Servers, find
 
 SMALL = {f"s{number:03}.bin": random.Random(number).randbytes(1000 + number) for number in range(60)}
 BIG = random.Random("big").randbytes(40 * lib.MIB)
@@ -23,54 +22,14 @@ OPTIONS = ["--no-conf", "--no-netrc", "--file-allocation=none", "--summary-inter
            "--console-log-level=error", "--timeout=10", "--retry-wait=1", "-k1M"]
 
 
-def find(*names):
-    for name in names:
-        if path := shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin"):
-            return path
-    raise lib.Failed(f"{names[0]} is not installed")
-
-
-class World:
-    """Files to serve, certificates, and the servers that run."""
+class World(Servers):
+    """Servers of HTTP, with files to serve, and the proxies."""
 
     def __init__(self, folder):
-        self.folder = folder
-        folder.chmod(0o755)
-        self.root = folder / "www"
-        self.root.mkdir()
+        super().__init__(folder)
         (self.root / "big.bin").write_bytes(BIG)
         for name, data in SMALL.items():
             (self.root / name).write_bytes(data)
-        self.processes = []
-        self.key, self.pem = folder / "key.pem", folder / "cert.pem"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-             "-nodes", "-days", "30", "-keyout", self.key, "-out", self.pem, "-subj",
-             "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-addext",
-             "basicConstraints=critical,CA:FALSE"],
-            check=True, capture_output=True)
-
-    def start(self, port, *command):
-        log = open(self.folder / f"server-{port}.log", "wb")
-        process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
-                                   stdout=log, stderr=log, cwd=self.folder)
-        self.processes.append(process)
-        for _ in range(150):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                return port
-            if process.poll() is not None:
-                break
-            time.sleep(0.1)
-        raise lib.Failed(f"{command[0]} did not start: {Path(log.name).read_text()[-800:]}")
-
-    def stop(self):
-        for process in self.processes:
-            process.terminate()
-        for process in self.processes:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
 
     def nginx(self):
         plain, tls = lib.free_port(), lib.free_port()
@@ -132,47 +91,6 @@ class World:
               Require valid-user
             </Location>""")
         return self.start(port, find("apache2", "httpd"), "-X", "-f", conf)
-
-    def squid(self):
-        port, user = lib.free_port(), os.environ.get("USER", "nobody")
-        logs = self.folder / "squid"
-        logs.mkdir()
-        if os.getuid() == 0:
-            # It refuses to stay root; Debian's package makes this user.
-            user = "proxy"
-            shutil.chown(logs, user)
-        conf = self.folder / "squid.conf"
-        conf.write_text(f"""
-            http_port 127.0.0.1:{port}
-            acl all_ports port 1-65535
-            acl CONNECT method CONNECT
-            http_access allow localhost
-            http_access deny all
-            cache deny all
-            pid_filename {logs}/squid.pid
-            access_log stdio:{logs}/access.log
-            cache_log {logs}/cache.log
-            coredump_dir {logs}
-            cache_effective_user {user}
-            shutdown_lifetime 1 seconds
-            """)
-        return self.start(port, find("squid"), "-N", "-n", f"arioso{port}", "-f", conf)
-
-    def dante(self):
-        port = lib.free_port()
-        conf = self.folder / "danted.conf"
-        conf.write_text(f"""
-            logoutput: {self.folder}/dante.log
-            internal: 127.0.0.1 port = {port}
-            external: lo
-            clientmethod: none
-            socksmethod: none
-            user.privileged: {'root' if os.getuid() == 0 else os.environ.get('USER', 'nobody')}
-            user.unprivileged: {'root' if os.getuid() == 0 else os.environ.get('USER', 'nobody')}
-            client pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 }}
-            socks pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 log: connect error }}
-            """)
-        return self.start(port, find("danted", "sockd"), "-f", conf)
 
 
 def download(program, *args, expect=0):
