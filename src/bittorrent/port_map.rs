@@ -15,8 +15,11 @@ use tracing::{info, warn};
 
 use crate::base::product;
 
-/// What is asked for; renewed in half of the time, so that a crash leaves no door open for long.
+/// What is asked for; renewed in half of what the router grants, so that a crash leaves no door open
+/// for long.
 const LIFETIME: Duration = Duration::from_secs(3_600);
+/// Nothing is renewed more often, however little is granted (RFC 6887, 11.2.1).
+const RENEW_AFTER_MIN: Duration = Duration::from_secs(4);
 /// Where no router helps it is asked again: it may have been off.
 const AGAIN_AFTER: Duration = Duration::from_secs(900);
 const ASK_TIMES: TimeoutConfig = TimeoutConfig {
@@ -74,58 +77,97 @@ struct Door {
 /// One port that the router has opened.
 enum Mapping {
     Pcp(PortMapping),
-    Upnp(Box<Gateway<Tokio>>, Door),
+    Upnp(Box<Gateway<Tokio>>, Door, IpAddr),
+}
+
+impl Mapping {
+    /// How long it lasts from when it was asked for.
+    fn lifetime(&self) -> Duration {
+        match self {
+            Self::Pcp(mapping) => Duration::from_secs(mapping.lifetime().into()),
+            Self::Upnp(..) => LIFETIME,
+        }
+    }
+
+    /// Asks for it again, as who asked before: a PCP server refuses it to others.
+    async fn renew(&mut self) -> Result<(), String> {
+        match self {
+            Self::Pcp(mapping) => mapping.renew().await.map_err(|error| error.to_string()),
+            Self::Upnp(gateway, door, own) => add_by_upnp(gateway, *door, *own).await,
+        }
+    }
+
+    async fn take_back(self) {
+        match self {
+            Self::Pcp(mapping) => drop(mapping.try_drop().await),
+            Self::Upnp(gateway, door, _) => {
+                let protocol = of_upnp(door.protocol);
+                let _ = gateway.remove_port(protocol, door.port.get()).await;
+            }
+        }
+    }
 }
 
 async fn run(doors: Vec<Door>, mut stopped: oneshot::Receiver<()>) {
     let mut open = Vec::new();
     loop {
         let asking = async {
-            let opened = open_all(&doors).await;
-            let wait = match opened.is_empty() {
-                true => AGAIN_AFTER,
-                false => LIFETIME / 2,
-            };
-            // Mappings are the same as before where they are renewed.
-            if !opened.is_empty() {
-                open = opened;
+            renew_all(&mut open).await;
+            if open.is_empty() {
+                open_all(&doors, &mut open).await;
             }
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep(until_next(&open)).await;
         };
         tokio::select! {
             () = asking => {}
             _ = &mut stopped => break,
         }
     }
-    for mapping in open {
-        match mapping {
-            Mapping::Pcp(mapping) => drop(mapping.try_drop().await),
-            Mapping::Upnp(gateway, door) => {
-                let _ = gateway
-                    .remove_port(of_upnp(door.protocol), door.port.get())
-                    .await;
-            }
+    take_all_back(&mut open).await;
+}
+
+fn until_next(open: &[Mapping]) -> Duration {
+    let shortest = open.iter().map(Mapping::lifetime).min();
+    shortest.map_or(AGAIN_AFTER, |lifetime| (lifetime / 2).max(RENEW_AFTER_MIN))
+}
+
+/// Leaves none where one is refused: it may be another router by now.
+async fn renew_all(open: &mut Vec<Mapping>) {
+    for mapping in open.iter_mut() {
+        if let Err(why) = mapping.renew().await {
+            info!("The router takes a port back: {why}");
+            return open.clear();
         }
     }
 }
 
-async fn open_all(doors: &[Door]) -> Vec<Mapping> {
-    let Some((router, own)) = router().await else {
-        warn!("No port is mapped: there is no router (default route).");
-        return Vec::new();
-    };
-    match by_pcp(doors, router, own).await {
-        Ok(open) => return open,
-        Err(why) => info!("The router speaks neither PCP nor NAT-PMP: {why}"),
+async fn take_all_back(open: &mut Vec<Mapping>) {
+    for mapping in open.drain(..) {
+        mapping.take_back().await;
     }
-    by_upnp(doors, own).await.unwrap_or_else(|why| {
-        warn!("No port is mapped, the router does not help: {why}");
-        Vec::new()
-    })
 }
 
-async fn by_pcp(doors: &[Door], router: IpAddr, own: IpAddr) -> Result<Vec<Mapping>, String> {
-    let mut open = Vec::new();
+/// Puts what the router has opened into `open`.
+async fn open_all(doors: &[Door], open: &mut Vec<Mapping>) {
+    let Some((router, own)) = router().await else {
+        return warn!("No port is mapped: there is no router (default route).");
+    };
+    let Err(why) = by_pcp(doors, router, own, open).await else {
+        return;
+    };
+    info!("The router does not help by PCP or NAT-PMP: {why}");
+    take_all_back(open).await;
+    if let Err(why) = by_upnp(doors, own, open).await {
+        warn!("No port is mapped, the router does not help: {why}");
+    }
+}
+
+async fn by_pcp(
+    doors: &[Door],
+    router: IpAddr,
+    own: IpAddr,
+    open: &mut Vec<Mapping>,
+) -> Result<(), String> {
     for door in doors {
         let options = PortMappingOptions {
             external_port: Some(door.port),
@@ -144,29 +186,30 @@ async fn by_pcp(doors: &[Door], router: IpAddr, own: IpAddr) -> Result<Vec<Mappi
         }
         open.push(Mapping::Pcp(mapping));
     }
-    Ok(open)
+    Ok(())
 }
 
-async fn by_upnp(doors: &[Door], own: IpAddr) -> Result<Vec<Mapping>, String> {
+async fn by_upnp(doors: &[Door], own: IpAddr, open: &mut Vec<Mapping>) -> Result<(), String> {
     let mut options = SearchOptions::default();
     options.bind_addr = SocketAddr::new(own, 0);
     options.timeout = Some(SEARCH_TIME);
     let gateway = search_gateway(options)
         .await
         .map_err(|error| error.to_string())?;
-    let mut open = Vec::new();
     for door in doors {
-        let port = door.port.get();
-        let (protocol, to) = (of_upnp(door.protocol), SocketAddr::new(own, port));
-        let seconds = LIFETIME.as_secs() as u32;
-        let added = gateway
-            .add_port(protocol, port, to, seconds, product::NAME)
-            .await;
-        added.map_err(|error| error.to_string())?;
-        info!("The router lets {protocol} port {port} in.");
-        open.push(Mapping::Upnp(Box::new(gateway.clone()), *door));
+        add_by_upnp(&gateway, *door, own).await?;
+        info!("The router lets {:?} port {} in.", door.protocol, door.port);
+        open.push(Mapping::Upnp(Box::new(gateway.clone()), *door, own));
     }
-    Ok(open)
+    Ok(())
+}
+
+async fn add_by_upnp(gateway: &Gateway<Tokio>, door: Door, own: IpAddr) -> Result<(), String> {
+    let (protocol, port) = (of_upnp(door.protocol), door.port.get());
+    let to = SocketAddr::new(own, port);
+    let seconds = LIFETIME.as_secs() as u32;
+    let added = gateway.add_port(protocol, port, to, seconds, product::NAME);
+    added.await.map_err(|error| error.to_string())
 }
 
 fn of_upnp(protocol: InternetProtocol) -> PortMappingProtocol {
