@@ -150,7 +150,7 @@ def refetched(origin, size, loss_max):
 
 
 def kill_after_kill():
-    """One download, killed four times on its way."""
+    """One download, killed four times on its way (known-bugs 47)."""
     big = sample("crash-big.bin", 96 * MIB + 11)
     port = free_port()
     with scratch("crash") as work, Nginx(big.path.parent, work / "nginx", 6 * MIB) as origin:

@@ -272,7 +272,7 @@ def stalled_disk(supervisor):
 
 
 def stalled_once(supervisor):
-    """For ten seconds no write comes back: RPC, the other disk and memory do not notice."""
+    """For ten seconds no write comes back: RPC, the other disk and memory do not notice (known-bugs 44)."""
     with Rig(supervisor) as rig:
         bad, good = [rig.add(rig.bad), rig.add(rig.bad / "b")], rig.add(rig.good)
         for gid in (*bad, good):

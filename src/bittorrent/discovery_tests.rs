@@ -249,39 +249,3 @@ async fn nothing_passes_beside_a_socks_proxy() {
     drop(discovery);
     assert!(asked.try_recv().is_err());
 }
-
-/// By hand: `TRACKER=uri` of a real tracker, asked by two peers.
-#[tokio::test]
-#[ignore = "needs a tracker of somebody else"]
-async fn a_real_tracker_names_each_to_the_other() {
-    let Ok(uri) = std::env::var("TRACKER") else {
-        return;
-    };
-    let start = |port, id: &[u8; 20]| {
-        let mut spec = spec(&[&[&uri]], |_| {});
-        spec.port = Some(port);
-        spec.ours = PeerId(*id);
-        let (found, inbox) = mpsc::unbounded_channel();
-        (Discovery::start(spec, found), inbox)
-    };
-    let (one, mut first) = start(6_001, b"A2-1-37-0-abcdefghij");
-    println!("one: {:?}", next(&mut first).await);
-    let (other, mut second) = start(6_002, b"A2-1-37-0-klmnopqrst");
-    for _ in 0..3 {
-        println!(
-            "other: {:?}",
-            timeout(Duration::from_secs(2), second.recv()).await
-        );
-    }
-    let asked = std::time::Instant::now();
-    tokio::join!(one.stop(PATIENCE), other.stop(PATIENCE));
-    println!("stopped in {:?}", asked.elapsed());
-    let (third, mut inbox) = start(6_003, b"A2-1-37-0-uvwxyzabcd");
-    for _ in 0..3 {
-        println!(
-            "third: {:?}",
-            timeout(Duration::from_secs(2), inbox.recv()).await
-        );
-    }
-    third.stop(PATIENCE).await;
-}

@@ -461,6 +461,7 @@ async fn a_new_directory_shows_at_once() {
     assert_eq!(rig.handle.snapshot(gid('a')).unwrap().total_len, 0);
 }
 
+/// Known-bugs 39.
 #[tokio::test]
 async fn fewer_slots_park_the_latest_more_start_again() {
     let mut rig = Rig::new(&[("max-concurrent-downloads", "3")]);

@@ -2,17 +2,11 @@
 
 use std::time::Duration;
 
+use arioso::Gid;
 use arioso::engine::Download;
-use arioso::{AddRequest, Gid};
 
 use crate::origin::{Origin, Reply, pattern};
-use crate::rig::{Node, PIECE_LEN, Torrent, Tracker, id};
-
-const LEN: usize = 40 * PIECE_LEN - 1234;
-
-fn leech(torrent: &Torrent) -> AddRequest {
-    AddRequest::torrent(torrent.file.clone()).with(id("seed-time"), "0")
-}
+use crate::rig::{LEN, Node, PIECE_LEN, Torrent, id, leech, one_file};
 
 fn change(node: &Node, gid: Gid, name: &str, value: &str) {
     let changes = vec![(id(name), value.to_owned())];
@@ -22,8 +16,7 @@ fn change(node: &Node, gid: Gid, name: &str, value: &str) {
 
 #[test]
 fn limits_change_while_it_runs() {
-    let tracker = Tracker::start();
-    let torrent = Torrent::new("data.bin", &[("", pattern(LEN))], &[tracker.uri()], &[]);
+    let (_tracker, torrent) = one_file();
     let seeds = [(); 3].map(|()| Node::start(&[]));
     // At this rate nobody would wait for the end of it.
     let given = seeds
@@ -80,8 +73,7 @@ fn mirrors_are_changed_for_one_file() {
 
 #[test]
 fn what_was_given_is_known_after_a_restart() {
-    let tracker = Tracker::start();
-    let torrent = Torrent::new("data.bin", &[("", pattern(LEN))], &[tracker.uri()], &[]);
+    let (_tracker, torrent) = one_file();
     let seed = Node::start(&[]);
     let given = seed.seed(&torrent, &[]);
     let node = Node::start(&[]);

@@ -1,7 +1,6 @@
 //! Engines with ports of their own, torrents made on the spot, and a tracker that remembers.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,12 +12,28 @@ use arioso::{AddRequest, Engine, EngineConfig, EngineHandle, Gid, OptionSet};
 use sha1::{Digest, Sha1};
 use tempfile::TempDir;
 
-use crate::origin::{Origin, Reply, Seen};
+use crate::origin::{Origin, Reply, Seen, pattern};
+use crate::program::free_port;
 
 /// Nothing here may take longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub const PIECE_LEN: usize = 64 * 1024;
+
+/// Of a file that most tests have in common.
+pub const LEN: usize = 40 * PIECE_LEN - 1234;
+
+/// A torrent of one file, which a tracker knows of.
+pub fn one_file() -> (Tracker, Torrent) {
+    let tracker = Tracker::start();
+    let torrent = Torrent::new("data.bin", &[("", pattern(LEN))], &[tracker.uri()], &[]);
+    (tracker, torrent)
+}
+
+/// It ends when it is complete.
+pub fn leech(torrent: &Torrent) -> AddRequest {
+    AddRequest::torrent(torrent.file.clone()).with(id("seed-time"), "0")
+}
 
 /// An engine with a directory of its own.
 pub struct Node {
@@ -144,11 +159,6 @@ pub fn id(name: &str) -> arioso::option::OptionId {
     arioso::option::find(name).unwrap()
 }
 
-fn free_port() -> u16 {
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
-}
-
 /// A torrent and what it describes.
 pub struct Torrent {
     pub file: Vec<u8>,
@@ -165,48 +175,61 @@ impl Torrent {
         trackers: &[String],
         seeds: &[String],
     ) -> Self {
+        Self::with_info(name, files, trackers, seeds, &[])
+    }
+
+    /// With more in its info dictionary: keys and bencoded values, in place of its own if need be.
+    pub fn with_info(
+        name: &str,
+        files: &[(&str, Vec<u8>)],
+        trackers: &[String],
+        seeds: &[String],
+        more: &[(&str, Vec<u8>)],
+    ) -> Self {
         let data: Vec<u8> = files.iter().flat_map(|(_, data)| data.clone()).collect();
         let pieces: Vec<u8> = data
             .chunks(PIECE_LEN)
             .flat_map(|piece| Sha1::digest(piece).to_vec())
             .collect();
-        let mut info = Writer::new();
-        info.dict(|dict| {
-            if files.len() > 1 {
-                dict.bytes("files").list(|list| {
-                    for (path, data) in files {
-                        list.dict(|file| {
-                            file.bytes("length").int(data.len() as i64);
-                            file.bytes("path").list(|names| _ = names.bytes(path));
-                        });
-                    }
-                });
-            } else {
-                dict.bytes("length").int(data.len() as i64);
-            }
-            dict.bytes("name").bytes(name);
-            dict.bytes("piece length").int(PIECE_LEN as i64);
-            dict.bytes("pieces").bytes(&pieces);
+        let mut entries = BTreeMap::from([
+            ("name", bencode(|value| _ = value.bytes(name))),
+            (
+                "piece length",
+                bencode(|value| _ = value.int(PIECE_LEN as i64)),
+            ),
+            ("pieces", bencode(|value| _ = value.bytes(&pieces))),
+        ]);
+        let (key, value) = match files {
+            [(_, data)] => ("length", bencode(|value| _ = value.int(data.len() as i64))),
+            _ => (
+                "files",
+                bencode(|value| _ = value.list(|list| file_list(list, files))),
+            ),
+        };
+        entries.insert(key, value);
+        entries.extend(more.iter().cloned());
+        let info = bencode(|info| {
+            info.dict(|dict| {
+                for (key, value) in &entries {
+                    dict.bytes(key).raw(value);
+                }
+            });
         });
-        let info = info.finish();
         let tiers: Vec<Vec<String>> = trackers.iter().map(|uri| vec![uri.clone()]).collect();
         let mut file = Metainfo::encode(&info, &tiers);
         if !seeds.is_empty() {
             // Keys are in order: `url-list` comes last.
             file.pop();
-            let mut list = Writer::new();
-            list.list(|list| {
-                for seed in seeds {
-                    list.bytes(seed);
-                }
-            });
             file.extend_from_slice(b"8:url-list");
-            file.extend(list.finish());
+            file.extend(bencode(|value| {
+                value.list(|list| seeds.iter().for_each(|seed| _ = list.bytes(seed)));
+            }));
             file.push(b'e');
         }
+        // An empty name at the end of a path is none.
         let named = |path: &str| match files.len() {
             1 => name.to_owned(),
-            _ => format!("{name}/{path}"),
+            _ => format!("{name}/{}", path.trim_end_matches('/')),
         };
         Self {
             file,
@@ -219,6 +242,11 @@ impl Torrent {
                 .map(|(path, data)| (named(path), data.clone()))
                 .collect(),
         }
+    }
+
+    /// A link to it, and what else it says.
+    pub fn magnet(&self, more: &str) -> String {
+        format!("magnet:?xt=urn:btih:{}{more}", self.info_hash)
     }
 
     pub fn len(&self) -> u64 {
@@ -239,6 +267,22 @@ impl Torrent {
             let found = std::fs::read(dir.join(path)).unwrap();
             assert!(found == *data, "{path} differs");
         }
+    }
+}
+
+pub fn bencode(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let mut writer = Writer::new();
+    write(&mut writer);
+    writer.finish()
+}
+
+fn file_list(list: &mut Writer, files: &[(&str, Vec<u8>)]) {
+    for (path, data) in files {
+        list.dict(|file| {
+            file.bytes("length").int(data.len() as i64);
+            file.bytes("path")
+                .list(|names| path.split('/').for_each(|name| _ = names.bytes(name)));
+        });
     }
 }
 

@@ -4,18 +4,11 @@ use arioso::AddRequest;
 use arioso::engine::Download;
 
 use crate::origin::{Origin, Reply, pattern};
-use crate::rig::{Node, PIECE_LEN, Torrent, Tracker, id};
-
-const LEN: usize = 40 * PIECE_LEN - 1234;
-
-fn leech(torrent: &Torrent) -> AddRequest {
-    AddRequest::torrent(torrent.file.clone()).with(id("seed-time"), "0")
-}
+use crate::rig::{LEN, Node, PIECE_LEN, Torrent, Tracker, id, leech, one_file};
 
 #[test]
 fn one_gives_and_another_takes() {
-    let tracker = Tracker::start();
-    let torrent = Torrent::new("data.bin", &[("", pattern(LEN))], &[tracker.uri()], &[]);
+    let (tracker, torrent) = one_file();
     let seed = Node::start(&[]);
     let given = seed.seed(&torrent, &[]);
     let node = Node::start(&[]);
@@ -60,8 +53,7 @@ fn a_magnet_link_becomes_a_torrent() {
 
 #[test]
 fn a_restart_in_mid_download_goes_on() {
-    let tracker = Tracker::start();
-    let torrent = Torrent::new("data.bin", &[("", pattern(LEN))], &[tracker.uri()], &[]);
+    let (_tracker, torrent) = one_file();
     let seed = Node::start(&[]);
     let given = seed.seed(&torrent, &[("max-upload-limit", "600K")]);
     let node = Node::start(&[]);
@@ -80,8 +72,7 @@ fn a_restart_in_mid_download_goes_on() {
 
 #[test]
 fn seeding_ends_at_its_ratio() {
-    let tracker = Tracker::start();
-    let torrent = Torrent::new("data.bin", &[("", pattern(LEN))], &[tracker.uri()], &[]);
+    let (_tracker, torrent) = one_file();
     let seed = Node::start(&[]);
     let given = seed.seed(&torrent, &[("seed-ratio", "1.0")]);
     let node = Node::start(&[]);
@@ -151,8 +142,7 @@ fn only_the_selected_files_come() {
 
 #[test]
 fn who_sends_rubbish_is_banned() {
-    let tracker = Tracker::start();
-    let torrent = Torrent::new("data.bin", &[("", pattern(LEN))], &[tracker.uri()], &[]);
+    let (_tracker, torrent) = one_file();
     let liar = Node::start(&[]);
     let mut wrong = pattern(LEN);
     for at in (0..LEN).step_by(PIECE_LEN / 4) {

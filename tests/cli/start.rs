@@ -146,6 +146,7 @@ fn one_name_is_not_given_to_several_downloads() {
     assert!(!home.file("x").exists() && !home.file("in/x").exists());
 }
 
+/// Known-bugs 41.
 #[test]
 fn bytes_that_are_no_text_are_escaped_in_uris_and_refused_in_paths() {
     use std::ffi::OsStr;

@@ -75,6 +75,7 @@ fn batches_answer_in_order() {
     assert_eq!(server.post("[[],5]").text(), "[]");
 }
 
+/// Known-bugs 45.
 #[test]
 fn a_batch_of_a_thousand_keeps_its_order() {
     let server = Server::start();

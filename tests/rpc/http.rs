@@ -96,6 +96,7 @@ fn cors_only_where_it_is_allowed() {
     }
 }
 
+/// Known-bugs 38.
 #[test]
 fn answers_are_compressed_when_asked() {
     let server = Server::start();

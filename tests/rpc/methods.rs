@@ -130,6 +130,7 @@ fn parameters_are_judged_before_anything_else() {
     }
 }
 
+/// Known-bugs 40.
 #[test]
 fn refusals_have_their_texts() {
     let server = server();

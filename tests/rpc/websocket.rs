@@ -148,6 +148,7 @@ fn messages_beyond_the_limit_are_answered() {
     assert_eq!(socket.ask(CALL), OK);
 }
 
+/// Known-bugs 46.
 #[test]
 fn refusals_wait_and_later_answers_pass_them() {
     let server = Server::with(&[("rpc-secret", "hush")]);
@@ -188,6 +189,7 @@ fn events_go_to_every_socket_behind_the_answer() {
     }
 }
 
+/// Known-bugs 37.
 #[test]
 fn web_pages_are_told_events_once_they_have_shown_the_token() {
     let server = Server::with(&[("rpc-secret", "hush")]);

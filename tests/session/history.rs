@@ -17,6 +17,7 @@ fn found(server: &Server, filter: Value) -> Vec<String> {
         .collect()
 }
 
+/// Known-bugs 48.
 #[test]
 fn the_history_outlives_kills_and_what_was_removed_does_not() {
     let (home, files) = (Home::new(), FileServer::start());

@@ -9,6 +9,7 @@ mod server;
 #[path = "../support/torrent.rs"]
 mod torrent;
 
+mod bugs;
 mod history;
 mod hooks;
 mod process;

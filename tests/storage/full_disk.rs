@@ -69,6 +69,7 @@ fn allocation_finds_the_disk_too_small() {
     }
 }
 
+/// Known-bugs 52.
 #[test]
 fn data_and_control_file_survive_a_full_disk_and_go_on() {
     let Some(disk) = SmallDisk::mount() else {

@@ -1,5 +1,7 @@
 //! A running RPC server and calls to it.
 
+#![allow(dead_code)] // every test binary uses another part
+
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command};

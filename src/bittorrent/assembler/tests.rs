@@ -133,6 +133,7 @@ fn kind(put: &Put) -> char {
     }
 }
 
+/// Known-bugs 53.
 #[test]
 fn a_piece_is_written_when_it_is_whole_and_right() {
     let rig = Rig::new(1 << 20);

@@ -293,32 +293,4 @@ mod tests {
         off.dht = false;
         assert!(Dht::start(&off, &loopback, |_| None).is_none());
     }
-
-    /// By hand: `NODE=port` of a node of somebody else, `HASH` announced there as hex; ours is
-    /// announced as `OURS` with port 7777, then it waits.
-    #[tokio::test]
-    #[ignore = "needs a node of somebody else"]
-    async fn a_real_node_is_a_neighbour() {
-        let number = |name: &str| std::env::var(name).ok()?.parse().ok();
-        let Some(entry) = number("NODE") else {
-            return;
-        };
-        let node = Dht::start(&settings(entry, 1), &connection("127.0.0.1"), |_| None).unwrap();
-        println!("PORT {}", node.port_v4().unwrap());
-        let hash = |name: &str| InfoHash::parse(&std::env::var(name).unwrap()).unwrap();
-        for _ in 0..number("ROUNDS").unwrap_or(12) {
-            let (found, mut peers) = mpsc::unbounded_channel();
-            let ours = node.search(hash("OURS"), Some(7_777), found.clone()).await;
-            let theirs = node.search(hash("HASH"), None, found).await;
-            print!(
-                "nodes {} ours {ours:?} theirs {theirs:?}",
-                node.node_count()
-            );
-            while let Ok(peers) = peers.try_recv() {
-                print!(" FOUND {peers:?}");
-            }
-            println!();
-            tokio::time::sleep(Duration::from_secs(5)).await;
-        }
-    }
 }

@@ -239,6 +239,7 @@ mod tests {
         changes.join(" ")
     }
 
+    /// Known-bugs 36.
     #[test]
     fn values_of_any_plain_type_are_taken() {
         assert_eq!(

@@ -7,8 +7,8 @@
 mod control;
 mod data;
 mod fault;
-mod path;
-mod reply;
+pub mod path;
+pub mod reply;
 mod session;
 mod wire;
 

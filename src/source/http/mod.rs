@@ -5,16 +5,16 @@
 
 mod auth;
 mod body;
-mod content_range;
+pub mod content_range;
 mod digest_header;
-mod disposition;
+pub mod disposition;
 mod exchange;
 mod fault;
 mod ftp_proxy;
-mod link_header;
+pub mod link_header;
 mod redirect;
-mod request;
-mod response;
+pub mod request;
+pub mod response;
 mod zone;
 
 pub use self::ftp_proxy::reaches_ftp;
