@@ -14,7 +14,7 @@ use arioso::format::{
 use arioso::option::{self, OptionSet};
 use arioso::rpc::{get_query, json_reader, jsonrpc, xmlrpc};
 use arioso::source::ftp::{path, reply};
-use arioso::source::http::{content_range, disposition, request, response};
+use arioso::source::http::{content_range, disposition, link_header, request, response};
 use arioso::source::identity::Identity;
 use arioso::store;
 use bytes::{Bytes, BytesMut};
@@ -247,7 +247,7 @@ pub const TARGETS: &[Target] = targets! {
     "HTTP head": [
         b"206\nContent-Range: bytes 5-9/10\nContent-Length: 5\nETag: \"x\"\nLast-Modified: Wed, 09 Jun 2021 10:18:14 GMT\nContent-Disposition: attachment; filename=\"a b\"; filename*=UTF-8''%e2%82%ac",
         b"200\nTransfer-Encoding: chunked\nContent-Encoding: gzip\nDigest: SHA-256=YQ==",
-        b"302\nLocation: ../x?y#z",
+        b"302\nLocation: ../x?y#z\nLink: <http://m/x>; rel=duplicate; pri=1; geo=de; pref, </y>; rel=\"describedby duplicate\"",
     ] => |input| {
         let text = text(input);
         let mut lines = text.lines();
@@ -262,7 +262,10 @@ pub const TARGETS: &[Target] = targets! {
                 headers.append(name, value);
             }
         }
-        let settings = option::settings::HttpSettings::from(&OptionSet::new());
+        let mut settings = option::settings::HttpSettings::from(&OptionSet::new());
+        settings.link_mirrors = true;
+        let url = url::Url::parse("http://h/a/b").expect("a URL");
+        link_header::Told::default().read(&headers, &url, &settings);
         let range = request::RangeAsk { start: 5, end: Some(10) };
         let asked = [None, Some(range)].map(|range| request::Ask { range, ..Default::default() });
         let read = |ask: &request::Ask| {
