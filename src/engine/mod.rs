@@ -202,7 +202,7 @@ impl Core {
                 StateInput::Ended(ended)
             }
         };
-        let opened = input == StateInput::Phase(Phase::Fetching);
+        let opened = matches!(input, StateInput::Phase(Phase::Fetching | Phase::Seeding));
         self.step(gid, &input);
         if opened {
             // The store is to know the path before the download can be complete.
