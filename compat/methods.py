@@ -35,7 +35,8 @@ INTENDED = {
     **dict.fromkeys(
         ("listMethods", "listMethods needs none", "listMethods with one"), "methods of our own come behind aria2's"),
     **dict.fromkeys(
-        ("getDownloadResultCount", "searchDownloadResult", "requeueDownloadResult", "exportSession", "removeWithFiles"),
+        ("getDownloadResultCount", "searchDownloadResult", "requeueDownloadResult", "exportSession", "removeWithFiles",
+         "setPeerBlocklist"),
         "aria2c has no such method; tests/rpc has them"),
     "option values that are no strings": "numbers and booleans are taken instead of dropped",
 }
@@ -103,6 +104,7 @@ READS = [
     ("requeueDownloadResult", a("requeueDownloadResult", UNKNOWN)),
     ("exportSession", a("exportSession", "../a.session")),
     ("removeWithFiles", call("arioso.removeWithFiles", UNKNOWN)),
+    ("setPeerBlocklist", call("arioso.setPeerBlocklist", ["nonsense"])),
     ("saveSession without a name", a("saveSession")),
     # Envelopes.
     ("no method", '{"jsonrpc":"2.0","id":1}'),

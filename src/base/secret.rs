@@ -66,6 +66,43 @@ impl fmt::Debug for SafeUrl<'_> {
     }
 }
 
+/// A tracker's URI as logs may show it: also what of the path looks like a key of its user.
+pub struct SafeTracker<'a>(pub &'a str);
+
+/// Parts of a path that hold a digit and have so many letters and digits are keys…
+const KEY_LEN_MIN: usize = 10;
+/// …and so many without one.
+const KEY_LEN_SURE: usize = 20;
+
+impl fmt::Display for SafeTracker<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let safe = SafeUrl(self.0).to_string();
+        let (scheme, rest) = safe.split_once("://").unwrap_or(("", &safe));
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if !scheme.is_empty() {
+            write!(f, "{scheme}://")?;
+        }
+        f.write_str(host)?;
+        if rest.len() == host.len() {
+            return Ok(());
+        }
+        for part in path.split('/') {
+            let (name, query) = part
+                .split_once('?')
+                .map_or((part, ""), |_| (part.trim_end_matches("?***"), "?***"));
+            write!(f, "/{}{query}", if is_key(name) { "***" } else { name })?;
+        }
+        Ok(())
+    }
+}
+
+fn is_key(part: &str) -> bool {
+    let of_a_key = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=~%+".contains(&byte);
+    let len = part.len();
+    let digits = part.bytes().any(|byte| byte.is_ascii_digit());
+    part.bytes().all(of_a_key) && len >= if digits { KEY_LEN_MIN } else { KEY_LEN_SURE }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +117,30 @@ mod tests {
             ("magnet:?xt=urn:btih:00", "magnet:?***"),
         ] {
             assert_eq!(SafeUrl(uri).to_string(), shown);
+        }
+        for (uri, shown) in [
+            ("http://t/announce", "http://t/announce"),
+            ("udp://t:80", "udp://t:80"),
+            (
+                "http://t/0123456789abcdef/announce",
+                "http://t/***/announce",
+            ),
+            (
+                "https://u:p@t:1/announce.php?passkey=1",
+                "https://***@t:1/announce.php?***",
+            ),
+            (
+                "http://t/a/abcdefghijklmnopqrstuvwxyz?k",
+                "http://t/a/***?***",
+            ),
+            ("http://t/AbCd-Ef_12=/announce/", "http://t/***/announce/"),
+            (
+                "http://t/tracker/index.php/announce",
+                "http://t/tracker/index.php/announce",
+            ),
+            ("rubbish", "rubbish"),
+        ] {
+            assert_eq!(SafeTracker(uri).to_string(), shown);
         }
         let secret = Secret::new("hush");
         assert_eq!(format!("{secret:?} {secret}"), "*** ***");

@@ -16,7 +16,7 @@ use super::tracker::udp_socket::UdpTrackers;
 use super::tracker::{Announce, Answer, Event, PEERS_WANTED};
 use crate::base::gid::Gid;
 use crate::base::rng::Rng;
-use crate::base::secret::SafeUrl;
+use crate::base::secret::SafeTracker;
 use crate::format::info_hash::InfoHash;
 use crate::net::Net;
 use crate::option::bt_settings::TrackerSettings;
@@ -128,7 +128,7 @@ impl Trackers {
         let announce = self.announce(&ask);
         let (client, tell) = (self.client.clone(), self.tell.clone());
         let uri: Arc<str> = ask.uri.into();
-        debug!(%gid, "tracker {}: {:?}", SafeUrl(&uri), announce.event);
+        debug!(%gid, "tracker {}: {:?}", SafeTracker(&uri), announce.event);
         self.asking.spawn(async move {
             let (answers, mut inbox) = mpsc::unbounded_channel();
             let told = |result| Told {
@@ -154,7 +154,7 @@ impl Trackers {
     /// An answer, to be passed on.
     pub fn handle(&mut self, told: Told) -> Option<Answer> {
         let (gid, now) = (self.gid, Instant::now());
-        let uri = SafeUrl(&told.uri);
+        let uri = SafeTracker(&told.uri);
         let is_current = told.round == self.round && !self.answered;
         match told.result {
             Some(Ok(answer)) => {
@@ -203,7 +203,7 @@ impl Trackers {
             client.announce(&ask.uri, &announce, &answers).await;
             while let Ok(result) = inbox.try_recv() {
                 let result = result.map(|_| "stopped");
-                debug!(%gid, "tracker {}: {result:?}", SafeUrl(&ask.uri));
+                debug!(%gid, "tracker {}: {result:?}", SafeTracker(&ask.uri));
             }
         });
     }

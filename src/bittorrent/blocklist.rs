@@ -33,11 +33,16 @@ impl Blocklist {
             }
             _ => bytes,
         };
+        // Names in such lists are in any encoding.
+        Self::parse_text(&String::from_utf8_lossy(bytes))
+    }
+
+    /// The same of plain text.
+    pub fn parse_text(text: &str) -> (Self, usize) {
         let mut list = Self::default();
         let mut strange = 0;
-        for line in bytes.split(|byte| *byte == b'\n') {
-            // Names in such lists are in any encoding.
-            match read_line(&String::from_utf8_lossy(line)) {
+        for line in text.split('\n') {
+            match read_line(line) {
                 Line::Blocked(IpAddr::V4(first), IpAddr::V4(last)) => list.v4.push((first, last)),
                 Line::Blocked(IpAddr::V6(first), IpAddr::V6(last)) => list.v6.push((first, last)),
                 Line::Blocked(..) | Line::Strange => strange += 1,

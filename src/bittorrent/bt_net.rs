@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -20,6 +19,7 @@ use super::handshake::PeerId;
 use super::listen::{Inbound, Listener, RouteId, Routes};
 use super::lpd_node::Lpd;
 use super::mse::CryptoPolicy;
+use super::peer_filter::PeerFilter;
 use super::port_map::PortMapper;
 use super::tracker::udp_socket::UdpTrackers;
 use super::utp::Utp;
@@ -42,7 +42,7 @@ pub struct BtNet {
     hidden: bool,
     peer_id: PeerId,
     routes: Arc<Routes>,
-    blocklist: ArcSwap<Blocklist>,
+    filter: Arc<PeerFilter>,
     blocklist_file: tokio::sync::Mutex<Option<BlocklistFile>>,
     udp_trackers: Arc<UdpTrackers>,
     started: OnceCell<Started>,
@@ -72,7 +72,7 @@ impl BtNet {
             hidden: dialer::hides(&ProxySettings::from(options)),
             peer_id: PeerId::new(&settings.peer_id_prefix, random_bytes()),
             routes: Arc::default(),
-            blocklist: ArcSwap::default(),
+            filter: Arc::default(),
             blocklist_file: tokio::sync::Mutex::default(),
             udp_trackers: UdpTrackers::new(settings.dht_ports.clone()),
             started: OnceCell::new(),
@@ -184,6 +184,15 @@ impl BtNet {
         self.peer_id
     }
 
+    /// By what peers and trackers of one torrent know us. One that is hidden behind a proxy has a
+    /// name of its own, so that nobody sees who else it belongs to.
+    pub fn peer_id_for(&self, proxy: &ProxySettings) -> PeerId {
+        match dialer::hides(proxy) && !self.hidden {
+            true => PeerId::new(&self.settings.peer_id_prefix, random_bytes()),
+            false => self.peer_id,
+        }
+    }
+
     pub fn settings(&self) -> &BtNetSettings {
         &self.settings
     }
@@ -224,18 +233,23 @@ impl BtNet {
         &self.routes
     }
 
-    /// Whether the blocklist names the address.
+    /// Peers that nobody wants.
+    pub fn filter(&self) -> &Arc<PeerFilter> {
+        &self.filter
+    }
+
+    /// Whether a blocklist names the address.
     pub fn is_blocked(&self, ip: IpAddr) -> bool {
-        self.blocklist.load().contains(ip.to_canonical())
+        self.filter.is_blocked(ip)
     }
 
     /// Replaces the blocklist by that of the file, unless both are the same as before; an unreadable
-    /// file leaves it as it is. Connections that stand go on.
+    /// file leaves it as it is.
     pub async fn set_blocklist(&self, path: Option<&Path>) {
         let mut known = self.blocklist_file.lock().await;
         let Some(path) = path else {
             if known.take().is_some() {
-                self.blocklist.store(Arc::default());
+                self.filter.set_file(Blocklist::default());
             }
             return;
         };
@@ -249,7 +263,7 @@ impl BtNet {
                     "{} ranges of addresses from the blocklist {shown}, {strange} lines not understood",
                     list.len()
                 );
-                self.blocklist.store(Arc::new(list));
+                self.filter.set_file(list);
                 *known = Some(file);
             }
             Ok(Err(error)) => warn!("The blocklist {shown} cannot be read: {error}"),

@@ -88,7 +88,7 @@ pub fn hello(torrent: &TorrentShare, net: &BtNet) -> Handshake {
         peer_id: torrent.ours,
         fast: true,
         extended: true,
-        dht: !torrent.private && net.dht().is_some(),
+        dht: torrent.in_dht() && net.dht().is_some(),
     }
 }
 
@@ -111,7 +111,7 @@ pub async fn dial(
         ));
     }
     let line = connect(address, None, torrent, net).await?;
-    let over_tcp = !line.utp && !hides(&torrent.proxy);
+    let over_tcp = !line.utp && !torrent.hidden();
     let failure = match shake_hands(address, line, plain, torrent, net).await {
         Err(failure) if failure.mute && over_tcp && utp(address, net).is_some() => failure,
         done => return done,
@@ -194,7 +194,7 @@ async fn connect(
             "The peer does not answer.",
         )
     };
-    if hides(&torrent.proxy) {
+    if torrent.hidden() {
         let host = address.ip().to_string();
         let proxy = torrent.proxy.all.as_ref();
         let deadline = Instant::now() + time;

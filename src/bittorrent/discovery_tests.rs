@@ -139,6 +139,8 @@ async fn an_http_tracker_hears_everything_in_time() {
         settings.tracker.added = [uri.as_str().into()].into();
         settings.tracker.external_ip = Some("1.2.3.4".to_owned());
         settings.require_crypto = true;
+        settings.tracker.http.headers = ["X-Test: one".into()].into();
+        settings.tracker.http.referer = Some("http://ref/".to_owned());
     });
     let figures = spec.figures.clone();
     let (found, mut inbox) = mpsc::unbounded_channel();
@@ -156,6 +158,8 @@ async fn an_http_tracker_hears_everything_in_time() {
         "left=16384&",
         "port=6881&event=started&requirecrypto=1&ip=1%2E2%2E3%2E4",
         "user-agent: arioso/",
+        "x-test: one",
+        "referer: http://ref/",
     ] {
         assert!(
             started.to_lowercase().contains(&part.to_lowercase()),

@@ -204,9 +204,9 @@ impl Driver {
         let settings = PeerSettings {
             idle_max: torrent.settings.load().idle_max,
             extensions: extensions(&torrent, &net, address.ip(), done),
-            dht_port: match torrent.private {
-                true => None,
-                false => net.dht().and_then(|dht| dht.port_v4()),
+            dht_port: match torrent.in_dht() {
+                true => net.dht().and_then(|dht| dht.port_v4()),
+                false => None,
             },
         };
         let ours = hello(&torrent, &net);
@@ -481,7 +481,7 @@ impl Driver {
                 PeerEvent::AllowedFast(piece) => self.report(PeerReport::AllowedFast(piece)),
                 PeerEvent::Suggests(piece) => self.report(PeerReport::Suggests(piece)),
                 PeerEvent::DhtPort(port) => {
-                    if let Some(dht) = self.net.dht().filter(|_| !self.torrent.private) {
+                    if let Some(dht) = self.net.dht().filter(|_| self.torrent.in_dht()) {
                         dht.add_node(SocketAddr::new(self.address.ip(), port));
                     }
                     self.report(PeerReport::DhtPort(port));
@@ -694,7 +694,7 @@ fn extensions(
             .info
             .as_ref()
             .and_then(|info| u32::try_from(info.len()).ok()),
-        port: net.listen_port(),
+        port: net.listen_port().filter(|_| !torrent.hidden()),
         agent: (!agent.is_empty()).then(|| agent.clone()),
         request_count_max: Some(REQUEST_COUNT_MAX),
         upload_only: done.then_some(true),

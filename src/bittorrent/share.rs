@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 use super::assembler::Assembler;
+use super::dialer;
 use super::handshake::PeerId;
 use super::mse::CryptoPolicy;
 use super::peer::Shape;
@@ -33,6 +34,16 @@ pub struct TorrentShare {
 }
 
 impl TorrentShare {
+    /// Nothing of it shows our address: it has a proxy that everything goes through.
+    pub fn hidden(&self) -> bool {
+        dialer::hides(&self.proxy)
+    }
+
+    /// Whether the DHT may have to do with it.
+    pub fn in_dht(&self) -> bool {
+        !self.private && !self.hidden()
+    }
+
     pub fn crypto(&self) -> CryptoPolicy {
         let settings = self.settings.load();
         CryptoPolicy::of(&settings)

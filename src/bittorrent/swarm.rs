@@ -199,6 +199,16 @@ impl Swarm {
         })
     }
 
+    /// Peers that would be dialled now, were there room.
+    pub fn waiting(&self, now: Instant) -> usize {
+        let due = |peer: &&Candidate| matches!(peer.state, State::Idle { not_before } if not_before <= now);
+        let known = self.known.values();
+        known
+            .filter(|peer| peer.origin != Origin::Incoming)
+            .filter(due)
+            .count()
+    }
+
     /// When [`Self::poll_dial`] has something next, were there room.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.known

@@ -76,7 +76,7 @@ impl Brief {
         let metainfo = self.metainfo()?;
         let seeds = metainfo.web_seeds.iter().chain(&self.extra).cloned();
         Some(Source::Torrent(Upload {
-            file: Metainfo::encode(&metainfo.info.raw, &metainfo.tiers).into(),
+            file: metainfo.to_file().into(),
             uris: seeds.collect(),
             path: self.line.as_ref().map(|line| line.text.to_string()),
             keep_copy: false,

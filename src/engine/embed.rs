@@ -22,6 +22,7 @@ use super::{Core, EVENTS_MAX, EngineHandle, Event};
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::rng::{Rng, random_bytes};
 use crate::bittorrent::bt_net::BtNet;
+use crate::bittorrent::peer_filter::PeerFilter;
 use crate::limit::LimitTree;
 use crate::net::Net;
 use crate::option::settings::EngineSettings;
@@ -94,7 +95,8 @@ impl Engine {
             .enable_all()
             .build()
             .map_err(|error| no_runtime(&error))?;
-        let (core, handle, commands) = assemble(config, launcher)?;
+        let filter = world.as_ref().map(|world| world.bt.filter().clone());
+        let (core, handle, commands) = assemble(config, launcher, filter.unwrap_or_default())?;
         if let Some(world) = &world {
             data.spawn(follow_options(world.bt.clone(), handle.global_options()));
         }
@@ -191,6 +193,7 @@ async fn follow_options(bt: Arc<BtNet>, mut options: watch::Receiver<Arc<OptionS
 pub(super) fn assemble(
     config: EngineConfig,
     launcher: Box<dyn Launcher>,
+    peer_filter: Arc<PeerFilter>,
 ) -> Result<Assembled, Failure> {
     let (store, restored) = match &config.state_dir {
         Some(dir) => {
@@ -220,6 +223,7 @@ pub(super) fn assemble(
         global: global.subscribe(),
         limits: Arc::clone(&limits),
         forgotten: Arc::new(restored.forgotten),
+        peer_filter,
     };
     let mut core = Core {
         registry,

@@ -16,6 +16,7 @@ use super::request::{AddRequest, RequestError};
 use super::snapshot::Snapshot;
 use super::{Event, EventKind};
 use crate::base::gid::Gid;
+use crate::bittorrent::peer_filter::PeerFilter;
 use crate::limit::LimitTree;
 use crate::option::{OptionId, OptionSet};
 use crate::store::Search;
@@ -33,6 +34,7 @@ pub struct EngineHandle {
     pub(super) limits: Arc<LimitTree>,
     /// GIDs of an earlier process that are gone but may stand in an old session file.
     pub(super) forgotten: Arc<std::collections::HashSet<Gid>>,
+    pub(super) peer_filter: Arc<PeerFilter>,
 }
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, RequestError>>;
@@ -119,6 +121,11 @@ pub(super) struct UriChange {
 }
 
 impl EngineHandle {
+    /// Peers that no torrent talks to; shared by all.
+    pub fn peer_filter(&self) -> &Arc<PeerFilter> {
+        &self.peer_filter
+    }
+
     /// Looks into the registry. Do not hold on: the engine waits meanwhile.
     pub fn read<R>(&self, look: impl FnOnce(&Registry) -> R) -> R {
         look(&self.registry.lock())

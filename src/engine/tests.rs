@@ -103,7 +103,7 @@ impl Rig {
             state_dir: state_dir.map(Into::into),
         };
         let launcher = Box::new(Scripted(Arc::clone(&script)));
-        let (core, handle, commands) = assemble(config, launcher).unwrap();
+        let (core, handle, commands) = assemble(config, launcher, Arc::default()).unwrap();
         let events = handle.events();
         let core = tokio::spawn(core.run(commands));
         Self {

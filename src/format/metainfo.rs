@@ -121,24 +121,40 @@ impl Metainfo {
     /// The bytes of a torrent file with this info dictionary and these trackers, as
     /// `bt-save-metadata` stores them.
     pub fn encode(info: &[u8], tiers: &[Vec<String>]) -> Vec<u8> {
-        let mut writer = bencode::Writer::new();
-        writer.dict(|root| {
-            if let Some(first) = tiers.iter().flatten().next() {
-                root.bytes("announce").bytes(first);
-                root.bytes("announce-list").list(|list| {
-                    for tier in tiers.iter().filter(|tier| !tier.is_empty()) {
-                        list.list(|uris| {
-                            for uri in tier {
-                                uris.bytes(uri);
-                            }
-                        });
-                    }
-                });
-            }
-            root.bytes("info").raw(info);
-        });
-        writer.finish()
+        write(info, tiers, &[])
     }
+
+    /// A torrent file of the same, less its web seeds (BEP 19).
+    pub fn to_file(&self) -> Vec<u8> {
+        write(&self.info.raw, &self.tiers, &self.http_seeds)
+    }
+}
+
+fn write(info: &[u8], tiers: &[Vec<String>], http_seeds: &[String]) -> Vec<u8> {
+    let mut writer = bencode::Writer::new();
+    writer.dict(|root| {
+        if let Some(first) = tiers.iter().flatten().next() {
+            root.bytes("announce").bytes(first);
+            root.bytes("announce-list").list(|list| {
+                for tier in tiers.iter().filter(|tier| !tier.is_empty()) {
+                    list.list(|uris| {
+                        for uri in tier {
+                            uris.bytes(uri);
+                        }
+                    });
+                }
+            });
+        }
+        if !http_seeds.is_empty() {
+            root.bytes("httpseeds").list(|list| {
+                for uri in http_seeds {
+                    list.bytes(uri);
+                }
+            });
+        }
+        root.bytes("info").raw(info);
+    });
+    writer.finish()
 }
 
 impl Info {

@@ -19,7 +19,9 @@ use crate::engine::EngineHandle;
 use super::auth::{Admission, Gate};
 use super::error::RpcError;
 use super::jail::Jail;
-use super::method::{self, add, control, files, history, option, queue, status, system, uris};
+use super::method::{
+    self, add, control, files, history, option, peers, queue, status, system, uris,
+};
 use super::params::Params;
 use super::sink::Sink;
 use super::value::Value;
@@ -68,6 +70,8 @@ pub static METHODS: &[Row] = &[
     change::<history::RequeueDownloadResult>(),
     change::<history::ExportSession>(),
     change::<files::RemoveWithFiles>(),
+    change::<peers::SetPeerBlocklist>(),
+    read::<peers::GetPeerBlocklist>(),
 ];
 
 const MULTICALL: Row = Row {

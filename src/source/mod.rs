@@ -31,7 +31,7 @@ use crate::option::settings::FtpSettings;
 use crate::storage::Files;
 
 use self::ftp::FtpShared;
-use self::http::HttpShared;
+use self::http::{HttpShared, PieceSeed};
 
 pub use self::identity::Identity;
 
@@ -58,6 +58,8 @@ pub struct Target {
     /// First byte of the resource in the download: not 0 for one file of several. Sources need not
     /// look at it: leases and reports count from the resource's own first byte.
     pub base: u64,
+    /// It gives pieces of this torrent and knows no file (BEP 17); HTTP alone.
+    pub pieces: Option<PieceSeed>,
 }
 
 /// What a source learnt about its resource.

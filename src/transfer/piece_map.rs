@@ -86,8 +86,10 @@ pub struct PieceMap {
     swarm: BTreeMap<PieceIdx, bool>,
     /// Counts what makes bytes free again.
     lease_changes: u64,
-    /// Peers wait for what mirrors hold.
-    contended: bool,
+    /// Peers wait for what mirrors hold; so many bytes a second they could bring.
+    contended: Option<f64>,
+    /// Pieces taken from mirrors for peers that wait: no mirror gets them.
+    reserved: BTreeSet<PieceIdx>,
     changed: Vec<PieceIdx>,
 }
 
@@ -113,7 +115,8 @@ impl PieceMap {
             lacking: 0,
             swarm: BTreeMap::new(),
             lease_changes: 0,
-            contended: false,
+            contended: None,
+            reserved: BTreeSet::new(),
             changed: Vec::new(),
         };
         for index in 0..map.have.len() {
@@ -183,7 +186,8 @@ impl PieceMap {
     pub fn missing_in(&self, part: Span) -> Vec<Span> {
         let part = part.intersect(Span::new(0, self.total));
         let held = self.held.iter().map(|held| Span::new(held.at, held.end));
-        let swarm = self.swarm.keys().map(|piece| self.piece_span(*piece));
+        let swarm = self.swarm.keys().chain(&self.reserved);
+        let swarm = swarm.map(|piece| self.piece_span(*piece));
         let mut claimed: Vec<Span> = held
             .chain(swarm)
             .chain(self.unwanted.within(part))

@@ -122,6 +122,8 @@ pub enum Action {
         expect: Option<Identity>,
         /// First byte of the resource in the download.
         base: u64,
+        /// It gives pieces and knows no file.
+        by_piece: bool,
     },
     Fetch(SourceId, Span),
     /// The source's lease ends earlier now.
@@ -215,6 +217,8 @@ pub struct Plan {
     bytes_since_save: u64,
     /// A mirror could work and finds nothing to do.
     hungry: bool,
+    /// When pieces were last taken from mirrors for peers.
+    reserved_at: Instant,
     rng: Rng,
     actions: VecDeque<Action>,
 }
@@ -257,6 +261,7 @@ impl Plan {
             saved_at: now,
             bytes_since_save: 0,
             hungry: false,
+            reserved_at: now,
             rng,
             actions: VecDeque::from([Action::Peek]),
             settings,
@@ -321,8 +326,7 @@ impl Plan {
         for (offset, uri) in change.add.iter().enumerate() {
             let at = change.at;
             let place = at.map_or(usize::MAX, |at| at.saturating_add(offset));
-            let uri = uri.clone();
-            self.pool.insert(place, Mirror { uri, part });
+            self.pool.insert(place, Mirror::new(uri.clone(), part));
         }
         self.advance(now, speeds);
     }
@@ -646,7 +650,11 @@ impl Plan {
         opening: Opening,
         stage: SourceStage,
     ) -> Option<SourceId> {
-        let Mirror { uri, part } = self.pool.mirror(mirror)?.clone();
+        let Mirror {
+            uri,
+            part,
+            by_piece,
+        } = self.pool.mirror(mirror)?.clone();
         let source = self.next_source();
         self.origins.push(mirror);
         self.pool.handle_opened(mirror, source);
@@ -673,6 +681,7 @@ impl Plan {
             opening,
             expect,
             base: part.map_or(0, |part| part.start),
+            by_piece,
         });
         Some(source)
     }

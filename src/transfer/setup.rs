@@ -134,7 +134,7 @@ fn plan_of(
     };
     Plan::known(
         now,
-        &mirrors(spec, &place.layout),
+        &mirrors(spec, &place.content, &place.layout),
         known,
         plan_settings,
         rng,
@@ -142,16 +142,23 @@ fn plan_of(
 }
 
 /// Mirrors of the whole download and of single files of it.
-fn mirrors(spec: &TransferSpec, layout: &Layout) -> Vec<Mirror> {
-    let whole = spec.uris.iter().map(|uri| Mirror {
-        uri: uri.clone(),
-        part: None,
-    });
-    let parts = spec.web_seeds.iter().map(|seed| Mirror {
-        uri: seed.uri.clone(),
-        part: Some(layout.span_of(seed.file)),
-    });
-    whole.chain(parts).collect()
+fn mirrors(spec: &TransferSpec, content: &Content, layout: &Layout) -> Vec<Mirror> {
+    let whole = spec.uris.iter();
+    let whole = whole.map(|uri| Mirror::new(uri.clone(), None));
+    let parts = spec.web_seeds.iter();
+    let parts = parts.map(|seed| Mirror::new(seed.uri.clone(), Some(layout.span_of(seed.file))));
+    whole.chain(parts).chain(by_piece(content)).collect()
+}
+
+/// Those of BEP 17, as the torrent names them.
+fn by_piece(content: &Content) -> impl Iterator<Item = Mirror> {
+    let torrent = content.torrent.iter();
+    let seeds = torrent.flat_map(|torrent| &torrent.http_seeds);
+    let web = |uri: &&String| uri.starts_with("http://") || uri.starts_with("https://");
+    seeds.filter(web).map(|uri| Mirror {
+        by_piece: true,
+        ..Mirror::new(uri.as_str().into(), None)
+    })
 }
 
 /// Bytes of the selected files; `None`: of all.

@@ -18,7 +18,7 @@ use crate::limit::LimitBranch;
 use crate::option::OptionSet;
 use crate::option::bt_settings::BtSettings;
 use crate::option::settings::{FtpSettings, HttpSettings, TransferSettings};
-use crate::source::http::HttpShared;
+use crate::source::http::{HttpShared, PieceSeed};
 use crate::source::{Facts, Report, Shared, Target};
 use crate::storage::Content;
 use crate::storage::digest::Checksum;
@@ -412,12 +412,14 @@ impl Task {
                     opening,
                     expect,
                     base,
+                    by_piece,
                 } => {
                     let target = Target {
                         uri,
                         opening,
                         expect,
                         base,
+                        pieces: self.pieces().filter(|_| by_piece),
                     };
                     self.mirrors.open(source, target);
                 }
@@ -464,6 +466,15 @@ impl Task {
             self.on_disk_thread(move || DiskEvent::GivenBack(piece, assembler.give_back(piece)));
         }
         ended
+    }
+
+    /// The torrent as mirrors know it that give its pieces.
+    fn pieces(&self) -> Option<PieceSeed> {
+        let content = self.content.as_ref()?;
+        Some(PieceSeed {
+            info_hash: content.torrent.as_ref()?.info.hash,
+            piece_len: content.pieces.as_ref()?.piece_len,
+        })
     }
 
     fn peek(&self) {

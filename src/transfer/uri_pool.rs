@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::base::error::Failure;
+use crate::base::error::{ErrorCode, Failure, Retry};
 use crate::base::rng::Rng;
 use crate::base::units::{SourceId, Span};
 use crate::option::value::UriSelector;
@@ -36,6 +36,19 @@ pub struct Mirror {
     pub uri: Arc<str>,
     /// The part of the download it has: one file of several; `None`: all of it.
     pub part: Option<Span>,
+    /// It gives pieces of the torrent and knows no file (BEP 17).
+    pub by_piece: bool,
+}
+
+impl Mirror {
+    /// A resource that is the download, or a part of it.
+    pub fn new(uri: Arc<str>, part: Option<Span>) -> Self {
+        Self {
+            uri,
+            part,
+            by_piece: false,
+        }
+    }
 }
 
 /// What the user wants changed of the mirrors of a file.
@@ -126,8 +139,7 @@ impl UriPool {
             one_protocol: false,
         };
         for uri in uris {
-            let (uri, part) = (uri.clone(), None);
-            pool.insert(usize::MAX, Mirror { uri, part });
+            pool.insert(usize::MAX, Mirror::new(uri.clone(), None));
         }
         pool
     }
@@ -343,6 +355,14 @@ impl UriPool {
         let Some(mirror) = self.find(id) else {
             return NextTry::Switch(failure);
         };
+        if let (true, ErrorCode::HttpServiceUnavailable, Retry::After(asked)) =
+            (mirror.mirror.by_piece, failure.code, failure.retry)
+        {
+            // Being busy is how it gives way to peers: no try is lost.
+            let at = now + asked;
+            mirror.not_before = Some(at);
+            return NextTry::At(at);
+        }
         let next = policy.handle_failure(now, &mut mirror.tries, failure);
         match &next {
             NextTry::At(at) => mirror.not_before = Some(*at),
@@ -419,25 +439,20 @@ impl UriPool {
     }
 
     /// The list as `getUris` shows it: used ones first, each once a connection, then every mirror
-    /// that may be used again.
+    /// that may be used again. Those that know no file are not among them.
     pub fn entries(&self) -> Vec<UriEntry> {
-        let used = self
-            .mirrors
-            .iter()
-            .filter(|mirror| mirror.used)
-            .flat_map(|mirror| {
-                let count = mirror.connections.len().max(1);
-                std::iter::repeat_n(
-                    UriEntry {
-                        uri: mirror.mirror.uri.clone(),
-                        used: true,
-                    },
-                    count,
-                )
-            });
-        let waiting = self
-            .mirrors
-            .iter()
+        let listed = || self.mirrors.iter().filter(|held| !held.mirror.by_piece);
+        let used = listed().filter(|mirror| mirror.used).flat_map(|mirror| {
+            let count = mirror.connections.len().max(1);
+            std::iter::repeat_n(
+                UriEntry {
+                    uri: mirror.mirror.uri.clone(),
+                    used: true,
+                },
+                count,
+            )
+        });
+        let waiting = listed()
             .filter(|mirror| !mirror.dead)
             .map(|mirror| UriEntry {
                 uri: mirror.mirror.uri.clone(),
@@ -663,10 +678,7 @@ mod tests {
     #[test]
     fn changes_of_one_file_leave_the_others_alone() {
         let (first, second) = (Span::new(0, 5), Span::new(5, 9));
-        let mirror = |uri: &str, part| Mirror {
-            uri: uri.into(),
-            part: Some(part),
-        };
+        let mirror = |uri: &str, part| Mirror::new(uri.into(), Some(part));
         let mut pool = pool(&[], UriSelector::InOrder, 1);
         pool.extend(&[mirror("x", first), mirror("x", second), mirror("y", second)]);
         pool.remove("x", Some(second));

@@ -4,9 +4,11 @@ mod bugs;
 mod live;
 #[path = "../support/origin.rs"]
 mod origin;
+mod peers;
 #[path = "../support/program.rs"]
 mod program;
 mod rig;
 #[path = "../support/server.rs"]
 mod server;
+mod sources;
 mod swarm;

@@ -328,6 +328,17 @@ impl Tracker {
         self.origin.url("/announce")
     }
 
+    /// What was asked about a torrent (its info hash in hex).
+    pub fn announces(&self, info_hash: &str) -> Vec<Seen> {
+        let is_it = |seen: &Seen| {
+            let hash = query(seen, "info_hash").unwrap_or_default();
+            let bytes = percent_encoding::percent_decode_str(&hash);
+            bytes.map(|byte| format!("{byte:02x}")).collect::<String>() == info_hash
+        };
+        let seen = self.origin.seen();
+        seen.into_iter().filter(is_it).collect()
+    }
+
     /// The events that were told, with the port of whom.
     pub fn events(&self) -> Vec<(u16, String)> {
         let seen = self.origin.seen();
@@ -340,7 +351,8 @@ impl Tracker {
     }
 }
 
-fn query(seen: &Seen, key: &str) -> Option<String> {
+/// A value of a request's query, as it was sent.
+pub fn query(seen: &Seen, key: &str) -> Option<String> {
     let (_, query) = seen.path.split_once('?')?;
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let value = pairs.find(|(name, _)| *name == key)?.1;

@@ -80,6 +80,7 @@ impl Setup {
             uri: uri.into(),
             opening,
             expect: self.expect,
+            pieces: None,
         };
         let shared = Arc::new(HttpShared {
             gid: Gid::new(1).unwrap(),

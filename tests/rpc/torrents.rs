@@ -256,3 +256,22 @@ fn hash_checks_take_turns_and_show_how_far_they_are() {
     assert!(done.contains(r#""completedLength":"100000""#), "{done}");
     assert!(!done.contains("verif"), "{done}");
 }
+
+#[test]
+fn peers_to_keep_out_are_named_and_told() {
+    let server = Server::start();
+    let named = || server.call("arioso.getPeerBlocklist", "[]");
+    let name = |list: &str| server.call("arioso.setPeerBlocklist", &format!("[{list}]"));
+    assert_eq!(named(), r#"200 "result":[]"#);
+    let ok = r#"200 "result":"OK""#;
+    assert_eq!(name(r#"["10.0.0.0/8","x:1.2.3.4-1.2.3.9"]"#), ok);
+    let list = r#"200 "result":["10.0.0.0\/8","x:1.2.3.4-1.2.3.9"]"#;
+    assert_eq!(named(), list);
+    assert_eq!(
+        name(r#"["10.0.0.1","nonsense"]"#),
+        r#"400 "error":{"code":1,"message":"No address, network or range of addresses: nonsense"}"#
+    );
+    assert_eq!(named(), list, "a list that is refused changes nothing");
+    assert_eq!(name("[]"), ok);
+    assert_eq!(named(), r#"200 "result":[]"#);
+}

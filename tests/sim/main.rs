@@ -252,6 +252,60 @@ fn a_fast_web_seed_and_a_fast_peer_share_the_work() {
     assert!(world.wasted() < 1_000_000, "{} in vain", world.wasted());
 }
 
+/// Seconds for `len` bytes with one mirror and one peer that is found after a second, and the share
+/// of the peer.
+fn beside_a_late_peer(seed: u64, len: u64, piece_len: u32, mirror: u64, peer: u64) -> (f64, f64) {
+    let mut world = Torrent::plain(seed, len, piece_len);
+    world.peers = vec![Peer::seed(peer).late(Duration::from_secs(1))];
+    world.seeds = vec![WebSeed {
+        rate: mirror,
+        part: None,
+        wrong: false,
+        loss: 0.0,
+    }];
+    let outcome = world.run(Duration::from_secs(3600));
+    assert!(
+        outcome == Some(Outcome::Complete) && world.disk_is_right(),
+        "SEED={seed}: {outcome:?}\n{}",
+        world.describe()
+    );
+    let share = 1.0 - world.from_mirrors as f64 / len as f64;
+    (world.elapsed().as_secs_f64(), share)
+}
+
+#[test]
+fn a_peer_gets_work_as_soon_as_it_is_there() {
+    for seed in seeds(32) {
+        // A file of few pieces, all of which the mirror holds by then.
+        for (mirror, peer) in [(500_000, 500_000), (1_000_000, 250_000)] {
+            let (_, share) = beside_a_late_peer(seed, 6_000_000, 1 << 20, mirror, peer);
+            assert!(share > 0.1, "SEED={seed}: {share} from the peer");
+        }
+    }
+}
+
+#[test]
+fn neither_side_waits_for_the_other_at_the_end() {
+    for seed in seeds(32) {
+        for (len, piece_len, mirror, peer) in [
+            (40_000_000, 1 << 20, 1_000_000, 9_000_000),
+            (40_000_000, 4 << 20, 300_000, 4_000_000),
+            (20_000_000, 1 << 18, 2_000_000, 2_000_000),
+            (20_000_000, 4 << 20, 4_000_000, 400_000),
+        ] {
+            let (seconds, _) = beside_a_late_peer(seed, len, piece_len, mirror, peer);
+            // Both at full speed, from when the peer came.
+            let ideal = 1.0 + (len - mirror) as f64 / (mirror + peer) as f64;
+            let idle = seconds - ideal;
+            // A piece that is under way is worth waiting for.
+            assert!(
+                idle < 4.0,
+                "SEED={seed}: {seconds} s instead of {ideal} with pieces of {piece_len}, {mirror} and {peer}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_bad_web_seed_is_named_and_only_its_pieces_come_again() {
     for seed in seeds(32) {

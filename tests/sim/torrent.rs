@@ -39,6 +39,8 @@ pub struct Peer {
     pub chokes: f64,
     /// Chance that it leaves for good, a block.
     pub leaves: f64,
+    /// It is found so long after the beginning.
+    pub late: Duration,
 }
 
 impl Peer {
@@ -50,7 +52,12 @@ impl Peer {
             stall: 0.0,
             chokes: 0.0,
             leaves: 0.0,
+            late: Duration::ZERO,
         }
+    }
+
+    pub fn late(self, late: Duration) -> Self {
+        Self { late, ..self }
     }
 }
 
@@ -64,6 +71,8 @@ pub struct WebSeed {
 }
 
 enum Said {
+    /// It is connected and has these pieces.
+    Joined(Vec<PieceIdx>),
     Has(PieceIdx),
     Choked(bool),
     Window(usize),
@@ -201,6 +210,7 @@ impl Torrent {
                 stall: [0.0, 0.0, 0.01][rng.below(3) as usize],
                 chokes: [0.0, 0.02][rng.below(2) as usize],
                 leaves: [0.0, 0.0, 0.01][rng.below(3) as usize],
+                late: Duration::from_secs([0, 0, 2][rng.below(3) as usize]),
             });
         }
         let cut = rng.below(len + 1);
@@ -337,10 +347,7 @@ impl Torrent {
             .seeds
             .iter()
             .enumerate()
-            .map(|(index, seed)| Mirror {
-                uri: Arc::from(format!("http://m{index}/f")),
-                part: seed.part,
-            })
+            .map(|(index, seed)| Mirror::new(format!("http://m{index}/f").into(), seed.part))
             .collect();
         let known = Known {
             total: self.shape.total,
@@ -372,8 +379,6 @@ impl Torrent {
         let rng = Rng::seeded(self.rng.next_u64());
         let mut crowd = Crowd::new(self.shape, settings, &Bitfield::new(count), &wanted, rng);
         for (index, peer) in self.peers.clone().into_iter().enumerate() {
-            let id = SourceId(index as u32);
-            crowd.join(self.now, id);
             let mut has = Bitfield::new(count);
             let mut pieces = Vec::new();
             for piece in 0..count {
@@ -382,7 +387,6 @@ impl Torrent {
                     pieces.push(PieceIdx(piece));
                 }
             }
-            crowd.handle_has(id, &pieces);
             self.lines.push(Line {
                 queue: VecDeque::new(),
                 sending: false,
@@ -392,6 +396,8 @@ impl Torrent {
                 has,
                 told_at: self.now,
             });
+            self.lines[index].told_at = self.now + peer.late;
+            self.say(index, Said::Joined(pieces));
             self.say(index, Said::Choked(false));
             self.say(index, Said::Window(4));
         }
@@ -416,6 +422,7 @@ impl Torrent {
     fn carry_out(&mut self, plan: &mut Plan, crowd: &mut Crowd) {
         let idle = plan.mirrors_idle();
         let orders = crowd.poll_orders(self.now, plan.map_mut(), idle);
+        plan.make_way(self.now);
         for (piece, on_disk) in orders.open {
             let span = plan.map().piece_span(piece);
             let blocks = span.len().div_ceil(BLOCK_LEN);
@@ -521,6 +528,10 @@ impl Torrent {
     fn hear(&mut self, plan: &mut Plan, crowd: &mut Crowd, peer: usize, said: Said) {
         let (now, id) = (self.now, SourceId(peer as u32));
         match said {
+            Said::Joined(pieces) => {
+                crowd.join(now, id);
+                crowd.handle_has(id, &pieces);
+            }
             Said::Has(piece) => crowd.handle_has(id, &[piece]),
             Said::Choked(choked) => crowd.handle_choked(id, choked),
             Said::Window(count) => crowd.handle_window(id, count),

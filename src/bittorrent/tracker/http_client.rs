@@ -1,15 +1,16 @@
 //! One question to an HTTP(S) tracker: redirects followed, answers unpacked and bounded.
 
-use std::io::Read as _;
+use std::io::Read;
 
-use flate2::read::GzDecoder;
-use reqwest::header::{ACCEPT, CONTENT_ENCODING, LOCATION, USER_AGENT};
-use reqwest::{Client, Response};
+use flate2::read::{GzDecoder, ZlibDecoder};
+use reqwest::header::{CONTENT_ENCODING, LOCATION};
+use reqwest::{Client, Method, Request, Response, StatusCode};
 use url::Url;
 
 use crate::net::Net;
 use crate::net::udp::Family;
 use crate::option::settings::HttpSettings;
+use crate::source::http::headers_for;
 
 const REDIRECTS_MAX: usize = 5;
 /// Room for a thousand peers that are not compact, and much text.
@@ -25,12 +26,21 @@ pub async fn get(
     mut url: Url,
     family: Option<Family>,
 ) -> Result<Vec<u8>, String> {
+    let origin = url.clone();
+    let mut challenged = false;
     for _ in 0..=REDIRECTS_MAX {
         let client = client(net, settings, &url, family)?;
-        let request = client.get(url.clone()).header(ACCEPT, "*/*");
-        let request = request.header(USER_AGENT, &settings.user_agent);
-        let response = request.send().await.map_err(shown)?;
+        let mut bare = url.clone();
+        // They travel as a header; it fails only where there is no host.
+        let _ = bare.set_username("").and(bare.set_password(None));
+        let mut request = Request::new(Method::GET, bare);
+        *request.headers_mut() = headers_for(net, settings, (&url, &origin), challenged);
+        let response = client.execute(request).await.map_err(shown)?;
         let status = response.status();
+        if status == StatusCode::UNAUTHORIZED && settings.auth_challenge && !challenged {
+            challenged = true;
+            continue;
+        }
         if status.is_redirection()
             && let Some(location) = response.headers().get(LOCATION)
         {
@@ -67,7 +77,7 @@ fn client(
 
 async fn read(mut response: Response) -> Result<Vec<u8>, String> {
     let encoding = response.headers().get(CONTENT_ENCODING);
-    let gzip = encoding.is_some_and(|encoding| encoding == "gzip" || encoding == "x-gzip");
+    let coding = encoding.map(|coding| coding.as_bytes().to_ascii_lowercase());
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(shown)? {
         body.extend_from_slice(&chunk);
@@ -75,12 +85,14 @@ async fn read(mut response: Response) -> Result<Vec<u8>, String> {
             return Err("the answer is too long".to_owned());
         }
     }
-    if !gzip {
-        return Ok(body);
-    }
+    let unpacking: &mut dyn Read = match coding.as_deref() {
+        Some(b"gzip" | b"x-gzip") => &mut GzDecoder::new(&body[..]),
+        Some(b"deflate") => &mut ZlibDecoder::new(&body[..]),
+        _ => return Ok(body),
+    };
     let mut unpacked = Vec::new();
-    let mut decoder = GzDecoder::new(&body[..]).take(ANSWER_LEN_MAX as u64);
-    match decoder.read_to_end(&mut unpacked) {
+    let mut unpacking = unpacking.take(ANSWER_LEN_MAX as u64);
+    match unpacking.read_to_end(&mut unpacked) {
         Ok(_) => Ok(unpacked),
         Err(error) => Err(format!("the answer cannot be unpacked: {error}")),
     }

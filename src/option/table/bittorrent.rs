@@ -320,8 +320,8 @@ options! { 3;
         tags: [Bittorrent],
     }
 
-    /// Find peers through the IPv4 DHT, and let UDP trackers be used. Never done for private
-    /// torrents.
+    /// Find peers through the IPv4 DHT. Never done for private torrents. UDP trackers do not need
+    /// it.
     ENABLE_DHT: bool = "enable-dht" {
         arg: "true|false",
         kind: Kind::Flag,

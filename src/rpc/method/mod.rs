@@ -5,6 +5,7 @@ pub mod control;
 pub mod files;
 pub mod history;
 pub mod option;
+pub mod peers;
 pub mod queue;
 pub mod status;
 pub mod system;

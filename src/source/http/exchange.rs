@@ -1,7 +1,7 @@
 //! Sends a request, answers a challenge and follows redirects until there is a body or a failure.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_LENGTH, HOST, HeaderValue, SET_COOKIE};
 use reqwest::{Method, Request, Response, StatusCode, Version};
@@ -12,12 +12,15 @@ use url::Url;
 use super::link_header::Told;
 use super::request::{self, Ask, Private};
 use super::response::{self, Answer, Found, Head};
-use super::{HttpShared, auth, body, fault, ftp_proxy, redirect, zone};
+use super::{HttpShared, auth, body, fault, ftp_proxy, piece_seed, redirect, zone};
 use crate::base::error::{ErrorCode, Failure, Retry};
 use crate::base::secret::SafeUrl;
 use crate::net::{HttpClient, Way};
 use crate::source::Identity;
 use crate::source::fault::timed_out;
+
+/// A busy mirror's excuse is not waited for any longer.
+const BUSY_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// One mirror as it is reached now.
 pub struct Exchange {
@@ -113,6 +116,10 @@ impl Exchange {
         ask: &Ask,
         expect: &Identity,
     ) -> Result<(Found, Response), Failure> {
+        if let Some(piece) = &ask.piece {
+            self.url = piece.url(&self.origin);
+            return self.follow(ask, expect).await;
+        }
         let was_redirected = self.url != self.origin;
         match self.follow(ask, expect).await {
             Err(failure) if was_redirected && self.target_is_gone() => {
@@ -148,9 +155,14 @@ impl Exchange {
             };
             told.read(response.headers(), &self.url, &self.shared.settings);
             debug!(status = %response.status(), url = %SafeUrl(self.url.as_str()), "answer");
-            match head.read()? {
+            let answer = match head.read() {
+                Err(failure) if ask.piece.is_some() => return Err(busy(failure, response).await),
+                answer => answer?,
+            };
+            match answer {
                 Answer::Found(mut found) => {
                     found.facts.final_uri = match self.url.scheme() {
+                        _ if ask.piece.is_some() => self.origin.to_string(),
                         // Its credentials may come from elsewhere than the URI.
                         "ftp" => request::bare(&self.url),
                         _ => self.url.to_string(),
@@ -278,6 +290,27 @@ impl Exchange {
             self.challenged,
             netrc.as_deref(),
         )
+    }
+}
+
+/// A mirror of pieces that is busy says in the body how long it will be.
+async fn busy(failure: Failure, mut response: Response) -> Failure {
+    let (StatusCode::SERVICE_UNAVAILABLE, Retry::After(asked)) = (response.status(), failure.retry)
+    else {
+        return failure;
+    };
+    let mut body = Vec::new();
+    let read = async {
+        while body.len() <= piece_seed::BUSY_LEN_MAX
+            && let Ok(Some(chunk)) = response.chunk().await
+        {
+            body.extend_from_slice(&chunk);
+        }
+    };
+    let _ = timeout(BUSY_TIME_MAX, read).await;
+    Failure {
+        retry: Retry::After(piece_seed::busy_for(&body, asked)),
+        ..failure
     }
 }
 

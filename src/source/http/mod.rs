@@ -12,21 +12,26 @@ mod exchange;
 mod fault;
 mod ftp_proxy;
 pub mod link_header;
+mod piece_seed;
 mod redirect;
 pub mod request;
 pub mod response;
 mod zone;
 
 pub use self::ftp_proxy::reaches_ftp;
+pub use self::piece_seed::PieceSeed;
 
 use std::sync::Arc;
 
+use ::http::{HeaderMap, HeaderValue};
 use reqwest::Response;
 use tracing::{Instrument, debug, info_span};
+use url::Url;
 
 use self::body::{Body, Gathered};
 use self::exchange::Exchange;
-use self::request::{Ask, RangeAsk};
+use self::piece_seed::PieceAsk;
+use self::request::{Ask, Private, RangeAsk};
 use self::response::Found;
 
 use super::fault::cut_short;
@@ -49,6 +54,23 @@ pub struct HttpShared {
     /// The time of the local file, where only a newer one is wanted (`conditional-get`); seconds
     /// since 1970.
     pub modified_since: Option<i64>,
+}
+
+/// Headers of a GET for `url`, to which one for `origin` has led, for whoever is no source: a tracker
+/// is asked with the user's headers, credentials and cookies like any server.
+pub fn headers_for(
+    net: &Net,
+    settings: &HttpSettings,
+    (url, origin): (&Url, &Url),
+    challenged: bool,
+) -> HeaderMap {
+    let netrc = net.netrc(settings);
+    let cookie = net.cookies().header(url);
+    let own = Private {
+        authorization: auth::authorization(settings, url, origin, challenged, netrc.as_deref()),
+        cookie: cookie.and_then(|text| HeaderValue::from_str(&text).ok()),
+    };
+    request::headers(&Ask::default(), settings, url, origin, own)
 }
 
 /// Runs one HTTP source until its orders end or it fails; its last report is `Closed`.
@@ -74,6 +96,8 @@ struct Source {
     writer: LeaseWriter,
     shared: Arc<HttpShared>,
     exchange: Exchange,
+    /// It gives pieces of a torrent and knows no file.
+    pieces: Option<PieceSeed>,
     /// What every response has to agree with.
     expect: Identity,
     opened: bool,
@@ -94,6 +118,7 @@ impl Source {
         Ok(Self {
             exchange: Exchange::new(&target.uri, link.id.0, shared.clone())?,
             writer: LeaseWriter::new(link),
+            pieces: target.pieces,
             shared,
             expect: target.expect.clone().unwrap_or_default(),
             opened: false,
@@ -150,7 +175,7 @@ impl Source {
     async fn open(&mut self, mut ask: Ask) -> Result<(), Halt> {
         self.body = None;
         self.seat = None;
-        if ask.range.is_none() {
+        if ask.range.is_none() && ask.piece.is_none() {
             ask.if_modified_since = self.shared.modified_since;
         }
         let (mut found, mut response) = self.ask(&ask).await?;
@@ -235,10 +260,12 @@ impl Source {
         {
             return Ok(());
         }
+        let piece = self.pieces.map(|seed| PieceAsk::new(seed, at, end));
         let end = (end != u64::MAX).then_some(end);
-        let range = (at > 0 || end.is_some()).then_some(RangeAsk { start: at, end });
+        let is_part = piece.is_none() && (at > 0 || end.is_some());
         self.open(Ask {
-            range,
+            range: is_part.then_some(RangeAsk { start: at, end }),
+            piece,
             ..Ask::default()
         })
         .await?;

@@ -7,6 +7,7 @@ use ::http::header::{
 };
 use url::Url;
 
+use super::piece_seed::PieceAsk;
 use super::redirect;
 use crate::option::settings::HttpSettings;
 
@@ -24,6 +25,8 @@ pub struct Ask {
     /// HEAD instead of GET.
     pub head: bool,
     pub range: Option<RangeAsk>,
+    /// Bytes of a piece, named in the query (BEP 17).
+    pub piece: Option<PieceAsk>,
     /// A strong ETag: send the whole file if it is another one by now (RFC 9110, 13.1.5).
     pub if_range: Option<String>,
     /// Seconds since 1970.
@@ -40,7 +43,7 @@ pub struct Private {
 impl Ask {
     /// Whether the server may compress the body: never where offsets matter.
     pub fn accepts_gzip(&self, settings: &HttpSettings) -> bool {
-        settings.accept_gzip && !self.head && self.range.is_none()
+        settings.accept_gzip && !self.head && self.range.is_none() && self.piece.is_none()
     }
 }
 

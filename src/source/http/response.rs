@@ -16,6 +16,7 @@ use super::digest_header;
 use super::disposition;
 use super::request::Ask;
 use crate::base::error::{ErrorCode, Failure, Retry};
+use crate::base::units::Span;
 use crate::option::settings::HttpSettings;
 use crate::source::identity::contradiction;
 use crate::source::{Facts, Identity};
@@ -79,6 +80,7 @@ impl Head<'_> {
     /// An error status, a response that breaks the protocol, or another file than expected.
     pub fn read(&self) -> Result<Answer, Failure> {
         match self.status.as_u16() {
+            200 | 203 | 206 if self.ask.piece.is_some() => self.piece().map(Answer::found),
             200 | 203 => self.whole().map(Answer::found),
             206 => self.part().map(Answer::found),
             304 if self.ask.if_modified_since.is_some() => Ok(Answer::found(self.not_modified())),
@@ -113,6 +115,28 @@ impl Head<'_> {
             facts,
             body_end: len,
             coding,
+        })
+    }
+
+    /// Nothing but the bytes that were asked for.
+    fn piece(&self) -> Result<Found, Failure> {
+        let asked = self.ask.piece.map_or(Span::new(0, 0), |piece| piece.span);
+        if self.is_encoded() {
+            return Err(cannot_resume("parts of an encoded body cannot be joined"));
+        }
+        if let Some(len) = self.content_len()?.filter(|len| *len != asked.len()) {
+            let wanted = asked.len();
+            let text = format!("The server sent {len} bytes, asked for were {wanted}");
+            return Err(protocol(text));
+        }
+        Ok(Found {
+            facts: Facts {
+                body_from: Some(asked.start),
+                ranges: true,
+                ..Facts::default()
+            },
+            body_end: Some(asked.end),
+            coding: Coding::Identity,
         })
     }
 

@@ -58,7 +58,8 @@ impl Crowd {
                 self.starved.insert(id);
             }
         }
-        map.set_contended(!self.parked.is_empty() && !self.starved.is_empty());
+        let contended = !self.parked.is_empty() && !self.starved.is_empty();
+        map.set_contended(contended.then(|| self.idle_rate(now)));
         let due = self.pass.at.is_none_or(|at| now >= at + PASS);
         if due && (mirrors_idle || !self.starved.is_empty()) {
             self.pass.at = Some(now);
@@ -73,6 +74,12 @@ impl Crowd {
             self.check()
         );
         orders
+    }
+
+    /// What peers that find nothing to do have shown they can bring, in bytes a second.
+    fn idle_rate(&self, now: Instant) -> f64 {
+        let idle = self.starved.iter().filter_map(|id| self.peers.get(id));
+        idle.filter_map(|member| member.rate(now)).sum()
     }
 
     /// When [`Self::poll_orders`] is to be called at the latest.

@@ -26,6 +26,7 @@ impl PieceMap {
         {
             return None;
         }
+        self.reserved.remove(&piece);
         self.swarm.insert(piece, false);
         Some(self.written.within(span).collect())
     }
@@ -117,7 +118,35 @@ impl PieceMap {
         }
         held.end = end;
         held.limit = held.limit.min(end.saturating_add(OVERRUN));
+        // What was refused to peers may be free now.
+        self.lease_changes += 1;
         Some(end)
+    }
+
+    /// Takes whole pieces that a source has not begun from the end of its lease, for peers: of what
+    /// is left of it about `len` bytes stay. Mirrors get none of them until
+    /// [`Self::end_reservation`]. Returns where the lease ends now.
+    pub fn reserve(&mut self, source: SourceId, len: u64) -> Option<u64> {
+        let piece_len = self.piece_len;
+        let held = self.held.iter().find(|held| held.source == source)?;
+        let begun = (held.at + 1).next_multiple_of(piece_len);
+        let near = held.at.saturating_add(len).saturating_add(piece_len / 2) / piece_len;
+        let (end, old_end) = ((near * piece_len).max(begun), held.end);
+        // `cut` rounds up, and ends at a piece already.
+        let end = self.cut(source, end - held.at)?;
+        let pieces = end / piece_len..old_end.div_ceil(piece_len);
+        self.reserved
+            .extend(pieces.map(|index| PieceIdx(index as u32)));
+        Some(end)
+    }
+
+    /// Mirrors may have what was reserved.
+    pub fn end_reservation(&mut self) {
+        self.reserved.clear();
+    }
+
+    pub fn has_reserved(&self) -> bool {
+        !self.reserved.is_empty()
     }
 
     /// Whether something wanted of the part is not written, by whomever it is held.
@@ -138,12 +167,17 @@ impl PieceMap {
         self.lease_changes
     }
 
-    /// Peers have nothing left to do but what mirrors hold.
-    pub fn set_contended(&mut self, contended: bool) {
-        self.contended = contended;
+    /// Peers have nothing left to do but what mirrors hold; so many bytes a second they could
+    /// bring. `None`: they have.
+    pub fn set_contended(&mut self, idle_rate: Option<f64>) {
+        self.contended = idle_rate;
+        if idle_rate.is_none() {
+            self.end_reservation();
+        }
     }
 
-    pub fn is_contended(&self) -> bool {
+    /// What peers could bring that wait for what mirrors hold, in bytes a second.
+    pub fn contended(&self) -> Option<f64> {
         self.contended
     }
 

@@ -18,6 +18,12 @@ const LEASE_FIRST: u64 = 1 << 20;
 const LEASE_MAX: u64 = 32 << 20;
 /// A mirror whose lease would take longer, in seconds, loses it to peers that wait for it.
 const CRAWL_SECONDS: f64 = 15.0;
+/// A mirror that needs longer for its last piece than this, in seconds…
+const OVERTAKE_SECONDS: f64 = 2.0;
+/// …and so many times what peers would need loses it, too.
+const OVERTAKE_FACTOR: f64 = 1.5;
+/// What was taken from mirrors waits for peers no longer than this.
+const RESERVED_MAX: Duration = Duration::from_secs(3);
 /// So long it gets nothing then.
 const BENCH: Duration = Duration::from_secs(20);
 
@@ -117,18 +123,27 @@ impl Plan {
         (self.peers > 0).then(modest)
     }
 
-    /// Takes back what crawling mirrors hold while peers have nothing else left to do.
-    pub(super) fn make_way(&mut self, now: Instant) {
-        if self.peers == 0 || !self.map.is_contended() {
+    /// While peers have nothing else left to do: gives them of what mirrors hold and have not
+    /// begun, and takes the last pieces from mirrors that are much slower.
+    pub fn make_way(&mut self, now: Instant) {
+        if self.map.has_reserved() && now >= self.reserved_at + RESERVED_MAX {
+            self.map.end_reservation();
+        }
+        let Some(idle_rate) = self.map.contended().filter(|_| self.peers > 0) else {
+            return;
+        };
+        if self.share_leases(now, idle_rate) {
             return;
         }
         let crawls = |source: &SourceId, member: &Member| {
-            let rest = self.map.lease_of(*source).map_or(0, Span::len);
+            let rest = self.map.lease_of(*source).map_or(0, Span::len) as f64;
             if !member.accepted {
                 return member.pace.silence(now).as_secs_f64() > CRAWL_SECONDS;
             }
+            let peers_need = OVERTAKE_SECONDS + OVERTAKE_FACTOR * rest / idle_rate.max(1.0);
+            let patience = CRAWL_SECONDS.min(peers_need);
             let rate = member.pace.rate(now);
-            rest > 0 && rate.is_some_and(|rate| rest as f64 / rate.max(1.0) > CRAWL_SECONDS)
+            rest > 0.0 && rate.is_some_and(|rate| rest / rate.max(1.0) > patience)
         };
         let crawling: Vec<SourceId> = self
             .members
@@ -145,6 +160,32 @@ impl Plan {
                 self.pool.bench(mirror, now + BENCH);
             }
         }
+    }
+
+    /// Takes pieces that have not been begun from the mirror that would hold them longest, so many
+    /// that it and the peers end together. False when there are none.
+    fn share_leases(&mut self, now: Instant, idle_rate: f64) -> bool {
+        let mut holders: Vec<(f64, SourceId, u64)> = Vec::new();
+        for (source, member) in &self.members {
+            let rest = self.map.lease_of(*source).map_or(0, Span::len);
+            let rate = member.pace.rate(now);
+            let seconds = rest as f64 / rate.unwrap_or(1.0).max(1.0);
+            let part = match rate {
+                Some(rate) if idle_rate > 0.0 => rate / (rate + idle_rate),
+                // Nobody knows who is the faster one.
+                _ => 0.5,
+            };
+            holders.push((seconds, *source, (rest as f64 * part) as u64));
+        }
+        holders.sort_by(|a, b| b.0.total_cmp(&a.0));
+        for (_, source, kept) in holders {
+            if let Some(end) = self.map.reserve(source, kept) {
+                self.reserved_at = now;
+                self.actions.push_back(Action::Shrink(source, end));
+                return true;
+            }
+        }
+        false
     }
 
     /// The crowd's piece was hashed.
@@ -181,20 +222,6 @@ impl Plan {
     ) {
         if self.map.give_back(piece, on_disk) {
             self.actions.push_back(Action::Hash(piece));
-        }
-        self.advance(now, speeds);
-    }
-
-    /// The selection changed (bytes; `None`: all).
-    pub fn handle_wanted(
-        &mut self,
-        now: Instant,
-        wanted: Option<RangeSet>,
-        speeds: &dyn HostSpeeds,
-    ) {
-        self.map.set_wanted(wanted.as_ref());
-        if let Some(known) = &mut self.known {
-            known.wanted = wanted;
         }
         self.advance(now, speeds);
     }

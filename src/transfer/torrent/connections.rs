@@ -21,8 +21,9 @@ use crate::bittorrent::link::{Greeting, PeerLink, PeerOrder, PeerReport, Way};
 use crate::bittorrent::listen::Inbound;
 use crate::bittorrent::peer_source;
 use crate::bittorrent::pex::PexMessage;
+use crate::bittorrent::rotation::{Rotation, Seen};
 use crate::bittorrent::share::TorrentShare;
-use crate::bittorrent::swarm::{Origin, Parting, Swarm};
+use crate::bittorrent::swarm::{Origin, Parting, Swarm, Turned};
 use crate::limit::LimitBranch;
 use crate::transfer::live::{PeerEntry, PeerFigures};
 
@@ -56,7 +57,8 @@ pub struct Connections {
     limit: LimitBranch,
     pub swarm: Swarm,
     rng: Rng,
-    membership: Membership,
+    /// `None`: nobody may dial us for it.
+    membership: Option<Membership>,
     pub discovery: Option<Discovery>,
     found: UnboundedReceiver<Found>,
     to_me: UnboundedSender<(SourceId, PeerReport)>,
@@ -66,6 +68,11 @@ pub struct Connections {
     ending: Vec<JoinHandle<()>>,
     next_id: u32,
     changes: Vec<Change>,
+    rotation: Rotation,
+    /// Peers that were not let in for want of room, since others last had to make some.
+    turned: usize,
+    /// The state of the blocklist by which those that are here were let in.
+    filtered: u64,
     /// The list of greeted peers is another than when it was last asked for.
     changed: bool,
 }
@@ -82,7 +89,7 @@ impl Connections {
         let (discovery, found) = discovery;
         let kept = net.take_over(share.info_hash);
         let mut connections = Self {
-            membership: net.join(share.info_hash, share.crypto()),
+            membership: (!share.hidden()).then(|| net.join(share.info_hash, share.crypto())),
             swarm: Swarm::new(share.ours, peer_count_max),
             net,
             share,
@@ -96,6 +103,9 @@ impl Connections {
             ending: Vec::new(),
             next_id: FIRST_ID,
             changes: Vec::new(),
+            rotation: Rotation::default(),
+            turned: 0,
+            filtered: 0,
             changed: true,
         };
         connections.learn(Instant::now(), &kept, Origin::User);
@@ -109,7 +119,7 @@ impl Connections {
             biased;
             _ = self.reports.recv_many(&mut batch, REPORTS_AT_ONCE) => Input::Reports(batch),
             Some(found) = self.found.recv() => Input::Found(found),
-            inbound = self.membership.next() => Input::Inbound(inbound),
+            inbound = next_inbound(&mut self.membership) => Input::Inbound(inbound),
         }
     }
 
@@ -193,7 +203,10 @@ impl Connections {
         let address = inbound.address;
         match self.swarm.accept(now, address) {
             Ok(()) => self.spawn(now, Way::Accepted(inbound), address, true, have),
-            Err(why) => debug!(gid = %self.share.gid, %address, ?why, "a peer is not let in"),
+            Err(why) => {
+                self.turned += usize::from(why == Turned::Full);
+                debug!(gid = %self.share.gid, %address, ?why, "a peer is not let in");
+            }
         }
     }
 
@@ -298,6 +311,34 @@ impl Connections {
         }
     }
 
+    /// Hangs up on those that a blocklist has come to name.
+    pub fn part_blocked(&mut self, now: Instant) {
+        let changes = self.net.filter().changes();
+        if std::mem::replace(&mut self.filtered, changes) == changes {
+            return;
+        }
+        let peers = self.peers.iter();
+        let blocked = peers.filter(|(_, peer)| self.net.is_blocked(peer.address.ip()));
+        for id in blocked.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.part(now, id, Parting::Hopeless);
+        }
+    }
+
+    /// Peers of no use make room, where there is none and others wait.
+    pub fn rotate(&mut self, now: Instant) {
+        let greeted = self.greeted_mut().map(|(id, peer)| peer.see(now, id));
+        let seen: Vec<Seen> = greeted.collect();
+        if self.swarm.room() > 0 {
+            self.turned = 0;
+            return;
+        }
+        let waiting = self.swarm.waiting(now) + self.turned;
+        for id in self.rotation.poll(now, waiting, &seen) {
+            debug!(gid = %self.share.gid, "a peer of no use makes room for another");
+            self.part(now, id, Parting::Lost);
+        }
+    }
+
     /// A peer said more of itself.
     pub fn note_extensions(&mut self, now: Instant, id: SourceId, said: ExtendedHandshake) {
         let Some(peer) = self.peers.get_mut(&id) else {
@@ -343,7 +384,7 @@ impl Connections {
     /// A peer has a DHT node.
     pub fn note_dht_port(&self, id: SourceId, port: u16) {
         if let (Some(dht), Some(peer)) = (self.net.dht(), self.peers.get(&id))
-            && !self.share.private
+            && self.share.in_dht()
         {
             dht.add_node(SocketAddr::new(peer.address.ip(), port));
         }
@@ -396,5 +437,12 @@ impl Connections {
             }
         };
         let (_, ()) = tokio::join!(tokio::time::timeout(CLOSE_TIME, ends), trackers);
+    }
+}
+
+async fn next_inbound(membership: &mut Option<Membership>) -> Box<Inbound> {
+    match membership {
+        Some(membership) => membership.next().await,
+        None => std::future::pending().await,
     }
 }

@@ -298,6 +298,7 @@ impl Torrent {
         self.connections.dial(now, plan.map().have());
         let mirrors_idle = plan.mirrors_idle();
         let orders = self.crowd.poll_orders(now, plan.map_mut(), mirrors_idle);
+        plan.make_way(now);
         for (piece, on_disk) in orders.open {
             self.assembler.open(piece, &on_disk);
         }
@@ -339,6 +340,9 @@ impl Torrent {
 
     fn tick(&mut self, now: Instant, plan: &Plan) {
         self.tick_at = now + TICK;
+        self.connections.part_blocked(now);
+        self.connections.rotate(now);
+        self.take_changes(now);
         let received = self.limit.down_meter().total();
         let figures = &self.figures;
         figures.uploaded.store(self.uploaded, Ordering::Relaxed);

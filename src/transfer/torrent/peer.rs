@@ -9,11 +9,12 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
 use crate::base::bitfield::Bitfield;
-use crate::base::units::PieceIdx;
+use crate::base::units::{PieceIdx, SourceId};
 use crate::bittorrent::extension::ExtendedHandshake;
 use crate::bittorrent::link::{Greeting, PeerOrder};
 use crate::bittorrent::peer::Shape;
 use crate::bittorrent::pex::{PexState, flag};
+use crate::bittorrent::rotation::Seen;
 use crate::transfer::live::{PeerEntry, PeerFigures};
 
 /// One connection, from the first dial on.
@@ -39,6 +40,9 @@ pub struct Peer {
     pub snubbing: bool,
     pub extensions: ExtendedHandshake,
     pub exchange: PexState,
+    /// Bytes that had moved when it was last looked at, and when they had changed.
+    moved: (u64, Instant),
+    bored_since: Option<Instant>,
 }
 
 impl Peer {
@@ -68,6 +72,8 @@ impl Peer {
             snubbing: false,
             extensions: ExtendedHandshake::default(),
             exchange: PexState::default(),
+            moved: (0, now),
+            bored_since: None,
         }
     }
 
@@ -79,6 +85,7 @@ impl Peer {
         let pieces = shape.map_or(0, Shape::piece_count);
         *self.figures.pieces.lock() = Bitfield::new(pieces);
         self.connected_at = now;
+        self.moved.1 = now;
         self.encrypted = greeting.encrypted;
         self.utp = greeting.utp;
         self.entry = Some(Arc::new(PeerEntry {
@@ -87,6 +94,21 @@ impl Peer {
             incoming: greeting.incoming,
             figures: self.figures.clone(),
         }));
+    }
+
+    /// Looks what use it is.
+    pub fn see(&mut self, now: Instant, id: SourceId) -> Seen {
+        let bytes = self.figures.down.total() + self.figures.up.total();
+        if bytes != self.moved.0 {
+            self.moved = (bytes, now);
+        }
+        let bored = !self.wanted && !self.interested;
+        self.bored_since = bored.then(|| self.bored_since.unwrap_or(now));
+        Seen {
+            id,
+            bored_since: self.bored_since,
+            moved_at: self.moved.1,
+        }
     }
 
     pub fn figures(&self) -> &PeerFigures {

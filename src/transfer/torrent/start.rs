@@ -82,31 +82,34 @@ pub async fn connect(
 ) -> Connections {
     bt.start().await;
     let settings = BtSettings::from(options);
+    let proxy = ProxySettings::from(options);
+    let ours = bt.peer_id_for(&proxy);
     let share = TorrentShare {
         gid,
         info_hash: address.info_hash,
-        ours: bt.peer_id(),
+        ours,
         shape: assembler.as_ref().map(|assembler| assembler.shape()),
         private: address.private,
         assembler,
         info: address.info,
         settings: arc_swap::ArcSwap::from_pointee(settings.clone()),
         connection: ConnectionSettings::from(options),
-        proxy: ProxySettings::from(options),
+        proxy,
     };
+    let open = !share.hidden();
     let spec = DiscoverySpec {
         gid,
         info_hash: address.info_hash,
-        ours: bt.peer_id(),
-        port: bt.listen_port(),
+        ours,
+        port: bt.listen_port().filter(|_| open),
         tiers: address.tiers,
         private: address.private,
         nodes: address.nodes,
         figures,
         net: net.clone(),
         udp_trackers: bt.udp_trackers().clone(),
-        dht: bt.dht().cloned(),
-        lpd: bt.lpd().cloned(),
+        dht: bt.dht().filter(|_| open).cloned(),
+        lpd: bt.lpd().filter(|_| open).cloned(),
         settings: settings.clone(),
     };
     let (named, found) = mpsc::unbounded_channel();
