@@ -5,7 +5,6 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arioso::base::bitfield::Bitfield;
@@ -377,7 +376,7 @@ impl Torrent {
             open_bytes_max: self.open_bytes_max,
         };
         let rng = Rng::seeded(self.rng.next_u64());
-        let mut crowd = Crowd::new(self.shape, settings, &Bitfield::new(count), &wanted, rng);
+        let crowd = Crowd::new(self.shape, settings, &Bitfield::new(count), &wanted, rng);
         for (index, peer) in self.peers.clone().into_iter().enumerate() {
             let mut has = Bitfield::new(count);
             let mut pieces = Vec::new();

@@ -1,5 +1,6 @@
 //! Pure: what follows from all that was told: new requests, end-game, pieces given up.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::member::Member;
@@ -27,6 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const UNASKED: Duration = Duration::from_secs(10);
 /// With idle mirrors a piece is given up that would take peers longer than this, in seconds.
 const SLOW_SECONDS: f64 = 20.0;
+/// Or longer than this, in seconds…
+const OVERTAKE_SECONDS: f64 = 2.0;
+/// …and so many times what idle mirrors would need.
+const OVERTAKE_FACTOR: f64 = 1.5;
 /// A piece that was given up for mirrors and came back stays for so long.
 const YIELD_GAP: Duration = Duration::from_secs(120);
 /// What a peer refused is asked of it again after so long.
@@ -45,7 +50,12 @@ impl Crowd {
     /// Everything that follows from what was told since the last call. With `mirrors_idle`
     /// ([`Plan::mirrors_idle`](crate::transfer::plan::Plan::mirrors_idle)) slow peers give up
     /// pieces.
-    pub fn poll_orders(&mut self, now: Instant, map: &mut PieceMap, mirrors_idle: bool) -> Orders {
+    pub fn poll_orders(
+        &mut self,
+        now: Instant,
+        map: &mut PieceMap,
+        mirrors_idle: Option<f64>,
+    ) -> Orders {
         let mut orders = Orders {
             give_back: std::mem::take(&mut self.give_back),
             ..Orders::default()
@@ -61,7 +71,7 @@ impl Crowd {
         let contended = !self.parked.is_empty() && !self.starved.is_empty();
         map.set_contended(contended.then(|| self.idle_rate(now)));
         let due = self.pass.at.is_none_or(|at| now >= at + PASS);
-        if due && (mirrors_idle || !self.starved.is_empty()) {
+        if due && (mirrors_idle.is_some() || !self.starved.is_empty()) {
             self.pass.at = Some(now);
             self.forgive(now);
             self.give_up(now, mirrors_idle, &mut orders);
@@ -295,7 +305,7 @@ impl Crowd {
     }
 
     /// Gives up pieces nobody is asked for and, for mirrors that have nothing to do, slow ones.
-    fn give_up(&mut self, now: Instant, mirrors_idle: bool, orders: &mut Orders) {
+    fn give_up(&mut self, now: Instant, mirrors_idle: Option<f64>, orders: &mut Orders) {
         let mut slow: Option<(f64, PieceIdx)> = None;
         let cramped = self.open.len() >= self.open_max() && !self.starved.is_empty();
         let (mut unasked, mut stuck) = (Vec::new(), Vec::new());
@@ -303,7 +313,7 @@ impl Crowd {
             self.steps += 1;
             let still = now.saturating_duration_since(open.moved_at);
             if open.asked() == 0 {
-                let patience = if mirrors_idle || cramped {
+                let patience = if mirrors_idle.is_some() || cramped {
                     PASS
                 } else {
                     UNASKED
@@ -315,9 +325,14 @@ impl Crowd {
                 if still >= SOLO_PATIENCE {
                     stuck.push(*piece);
                 }
-            } else if mirrors_idle && open.missing() > 0 && !self.yielded_lately(now, *piece) {
+            } else if let Some(rate) = mirrors_idle
+                && open.missing() > 0
+                && !self.yielded_lately(now, *piece)
+            {
                 let seconds = self.seconds_left(now, open);
-                if seconds > SLOW_SECONDS && slow.is_none_or(|(most, _)| seconds > most) {
+                let theirs = open.missing_len() as f64 / rate.max(1.0);
+                let patience = SLOW_SECONDS.min(OVERTAKE_SECONDS + OVERTAKE_FACTOR * theirs);
+                if seconds > patience && slow.is_none_or(|(most, _)| seconds > most) {
                     slow = Some((seconds, *piece));
                 }
             }
@@ -340,20 +355,28 @@ impl Crowd {
         at.is_some_and(|at| now < *at + YIELD_GAP)
     }
 
-    /// Seconds until the last block that is asked for will have come.
+    /// Seconds until the last block will have come.
     fn seconds_left(&self, now: Instant, open: &Partial) -> f64 {
         let mut most: f64 = 0.0;
+        let mut askers = BTreeSet::new();
         for (index, by) in open.all_askers() {
             if open.is_had(index) {
                 continue;
             }
             let member = self.peers.get(&by);
+            askers.insert(by);
             let seconds = member.and_then(|member| member.seconds_for(now, 0));
             // Somebody new is given the benefit of the doubt for as long as a piece may take.
             let waited = now.saturating_duration_since(open.moved_at).as_secs_f64();
             most = most.max(seconds.unwrap_or(waited));
         }
-        most
+        // What is not asked of anybody yet comes behind that.
+        let members = askers.iter().filter_map(|by| self.peers.get(by));
+        let rate: f64 = members.filter_map(|member| member.rate(now)).sum();
+        match rate > 0.0 {
+            true => most.max(open.missing_len() as f64 / rate),
+            false => most,
+        }
     }
 
     fn take_from_owner(&mut self, now: Instant, piece: PieceIdx) {

@@ -76,6 +76,11 @@ impl Partial {
         self.slots.len() - self.had
     }
 
+    /// Bytes that have not come, the last block counted as a whole one.
+    pub fn missing_len(&self) -> u64 {
+        self.missing() as u64 * u64::from(BLOCK_LEN)
+    }
+
     pub fn is_had(&self, index: usize) -> bool {
         self.slots.get(index).is_some_and(|slot| slot.had)
     }

@@ -52,7 +52,7 @@ impl Scene {
     }
 
     fn poll(&mut self) -> &mut Self {
-        self.orders = self.crowd.poll_orders(self.now, &mut self.map, false);
+        self.orders = self.crowd.poll_orders(self.now, &mut self.map, None);
         self
     }
 

@@ -226,9 +226,13 @@ impl Plan {
         self.advance(now, speeds);
     }
 
-    /// Whether a mirror could work but finds nothing to do: slow peers are to give up pieces.
-    pub fn mirrors_idle(&self) -> bool {
-        self.stage == Stage::Fetching && self.hungry
+    /// Where a mirror could work but finds nothing to do, so that slow peers are to give up pieces:
+    /// what idle mirrors have shown they can bring, in bytes a second.
+    pub fn mirrors_idle(&self) -> Option<f64> {
+        let idle = |member: &&Member| matches!(member.stage, SourceStage::Idle { .. });
+        let idle = self.members.values().filter(idle);
+        let rate = idle.filter_map(|member| member.pace.last_rate()).sum();
+        (self.stage == Stage::Fetching && self.hungry).then_some(rate)
     }
 
     /// Whether everything wanted is there and finished, and we only give.
