@@ -88,7 +88,7 @@ mod tests {
         };
         let mut rotation = Rotation::default();
         assert_eq!(poll(&mut rotation, now, 0), [0; 0], "nobody waits");
-        assert_eq!(poll(&mut rotation, at(780), 5), [0; 0], "all are of use");
+        assert_eq!(poll(&mut rotation, at(779), 5), [0; 0], "all are of use");
         assert_eq!(poll(&mut rotation, now, 5), [4], "one in ten, the longest");
         assert_eq!(
             poll(&mut rotation, at(801), 5),
