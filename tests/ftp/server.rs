@@ -28,7 +28,7 @@ pub struct Script {
     pub ignores_rest: bool,
     /// So many transfers trickle.
     pub slow: usize,
-    /// Where it listens; else on 127.0.0.1.
+    /// Listens on ::1 rather than on 127.0.0.1, and knows EPSV.
     pub on_v6: bool,
 }
 
@@ -147,7 +147,7 @@ impl Talk {
                     // An address that leads nowhere: only the port counts.
                     format!("227 go (192,0,2,1,{high},{low})")
                 }
-                "EPSV" => {
+                "EPSV" if self.script.on_v6 => {
                     let listener = TcpListener::bind((self.script.address(), 0))?;
                     let port = listener.local_addr()?.port();
                     data = Some(Ready::Passive(listener));
