@@ -275,6 +275,11 @@ CASES = [
     # -- input and conf ------------------------------------------------------------------------
     Case("-i", "-j1 -i list.txt", before={"list.txt": INPUT}),
     Case("-i -", "-j1 -i -", stdin=INPUT),
+    Case("-i counts alone", "-i list.txt {url}/file/b.bin",
+         before={"list.txt": "{url}/file/a.bin\n"}),
+    Case("-i with a GID twice", "-j1 -i list.txt", before={"list.txt":
+         "{url}/file/a.bin\n gid=00000000000000aa\n{url}/file/b.bin\n gid=00000000000000aa\n"
+         "{url}/file/c.bin\n"}),
     Case("-i missing", "-i no-such-list.txt"),
     Case("-i with a bad value", "-i list.txt", before={"list.txt": "{url}/file/a.bin\n split=x\n"}),
     Case("-i with an unknown option", "-i list.txt",
