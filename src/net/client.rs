@@ -19,18 +19,17 @@ use tokio::time::timeout_at;
 use url::Url;
 
 use super::cookie_store::CookieStore;
+use super::dialled::{DialledClient, DialledKey};
 use super::interface::Interface;
 use super::logins::Logins;
 use super::parked::Parked;
 use super::sharing::{Hosts, SHORT_LEN_MAX, Turn, Way};
-use super::tunnelled::TunnelledClient;
 use super::udp::Family;
 use super::{dns, proxy, tls};
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::secret::Secret;
 use crate::format::netrc::Netrc;
-use crate::option::settings::{ConnectionSettings, HttpSettings, TlsSettings};
-use crate::option::value::ProxyMethod;
+use crate::option::settings::{HttpSettings, TlsSettings};
 
 /// Long enough for the next segment, short enough not to wear out servers.
 pub(super) const IDLE_TIME_MAX: Duration = Duration::from_secs(15);
@@ -51,7 +50,7 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 #[derive(Default)]
 pub struct Net {
     clients: Mutex<Vec<(ClientKey, Client)>>,
-    tunnels: Mutex<Vec<(Secret, ConnectionSettings, TunnelledClient)>>,
+    dialled: Mutex<Vec<(DialledKey, DialledClient)>>,
     hosts: Mutex<Hosts>,
     /// Something was learnt of a server.
     learnt: Notify,
@@ -99,10 +98,8 @@ impl Net {
         turn: u32,
         way: Way,
     ) -> Result<HttpClient, Failure> {
-        if let Some(proxy) = tunnelling_proxy(settings, url) {
-            return Ok(HttpClient::Tunnelled(
-                self.tunnelled(proxy, &settings.connection),
-            ));
+        if let Some(key) = DialledKey::of(settings, url) {
+            return self.dialled_client_of(key).map(HttpClient::Dialled);
         }
         let mut key = ClientKey::new(settings, url, turn);
         key.way = way;
@@ -117,17 +114,14 @@ impl Net {
         self.client_of(ClientKey::new(settings, url, 0))
     }
 
-    fn tunnelled(&self, proxy: &Secret, settings: &ConnectionSettings) -> TunnelledClient {
-        let mut tunnels = self.tunnels.lock();
-        let known = tunnels
-            .iter()
-            .find(|(known, with, _)| known == proxy && with == settings);
-        if let Some((.., client)) = known {
-            return client.clone();
+    fn dialled_client_of(&self, key: DialledKey) -> Result<DialledClient, Failure> {
+        let mut clients = self.dialled.lock();
+        if let Some((_, client)) = clients.iter().find(|(known, _)| *known == key) {
+            return Ok(client.clone());
         }
-        let client = TunnelledClient::new(proxy.clone(), settings.clone());
-        tunnels.push((proxy.clone(), settings.clone(), client.clone()));
-        client
+        let client = DialledClient::new(key.clone())?;
+        clients.push((key, client.clone()));
+        Ok(client)
     }
 
     /// The way of a download's first request to an HTTPS server (`host:port`). Waits up to a
@@ -206,7 +200,7 @@ impl Net {
 /// How one request is sent.
 pub enum HttpClient {
     Direct(Client),
-    Tunnelled(TunnelledClient),
+    Dialled(DialledClient),
 }
 
 /// A long body's place on a shared connection, until it is dropped.
@@ -219,15 +213,6 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.net.hosts.lock().leave_seat(&self.server);
     }
-}
-
-/// The proxy that is asked for a tunnel although the URL is not HTTPS.
-fn tunnelling_proxy<'a>(settings: &'a HttpSettings, url: &Url) -> Option<&'a Secret> {
-    let tunnel = settings.proxies.method == ProxyMethod::Tunnel && url.scheme() == "http";
-    let chosen = proxy::choose(&settings.proxies, url).filter(|_| tunnel)?;
-    // What else there is makes tunnels anyway, or is refused elsewhere.
-    let is_http = proxy::proxy_url(chosen).is_ok_and(|proxy| proxy.scheme() == "http");
-    is_http.then_some(chosen)
 }
 
 /// What makes two clients different; plain HTTP does not look at the TLS settings.

@@ -1,8 +1,8 @@
-//! Dials TCP for everything but HTTP (FTP, SFTP, peers, trackers): names, several addresses,
-//! interfaces, socket options and proxies, within one deadline.
+//! Dials TCP for everything but most of HTTP (FTP, SFTP, peers, trackers): names, several
+//! addresses, interfaces, socket options and proxies, within one deadline.
 //!
 //! HTTP dials through reqwest, which does the same with the resolver and proxy choice of
-//! [`super::client`].
+//! [`super::client`], but for what [`super::dialled`] says.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -3,6 +3,7 @@
 mod client;
 mod cookie_store;
 pub mod dial;
+mod dialled;
 mod dns;
 mod interface;
 mod logins;
@@ -11,7 +12,6 @@ pub mod proxy;
 mod sharing;
 pub mod tls;
 mod tunnel;
-mod tunnelled;
 pub mod udp;
 
 pub use client::{HttpClient, Net, Seat};

@@ -23,5 +23,6 @@ mod redirects;
 mod resume;
 mod rig;
 mod several;
+mod sockets;
 mod tls;
 mod transfers;

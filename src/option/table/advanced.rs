@@ -61,8 +61,8 @@ options! { 7;
         tags: [Advanced],
     }
 
-    /// Differentiated services code point of outgoing packets, for shaping by routers. HTTP
-    /// connections stay unmarked.
+    /// Differentiated services code point of outgoing packets, for shaping by routers. HTTP that
+    /// a proxy is asked for by GET stays unmarked, as do HTTP trackers.
     DSCP: i64 = "dscp" {
         arg: "DSCP",
         kind: Kind::Int(0, MAX),
@@ -265,7 +265,7 @@ options! { 7;
     }
 
     /// Receive buffer of sockets in bytes. 0 leaves it to the system, which always chooses for
-    /// HTTP connections.
+    /// HTTP that a proxy is asked for by GET and for HTTP trackers.
     SOCKET_RECV_BUFFER_SIZE: i64 = "socket-recv-buffer-size" {
         arg: "SIZE",
         kind: Kind::Size(0, 16_777_216),

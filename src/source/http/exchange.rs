@@ -254,7 +254,10 @@ impl Exchange {
                     let sent = client.execute(request).await;
                     sent.map_err(|error| fault::failure_of(&error))
                 }
-                HttpClient::Tunnelled(client) => client.execute(request).await,
+                HttpClient::Dialled(client) => {
+                    let sent = client.execute(request).await;
+                    sent.map_err(|error| fault::failure_of_dialled(&*error))
+                }
             }
         };
         match timeout(patience, sent).await {

@@ -16,14 +16,8 @@ pub fn failure_of(error: &reqwest::Error) -> Failure {
         let code = ErrorCode::NameResolution;
         return Failure::new(code, Retry::OtherMirror, unresolved.to_string());
     }
-    if let Some(tls) = find::<rustls::Error>(error) {
-        return tls_failed(tls);
-    }
-    if let Some(broken) = find::<hyper::Error>(error)
-        && broken.is_parse()
-    {
-        let text = format!("The server's response cannot be read: {broken}");
-        return Failure::new(ErrorCode::HttpProtocol, Retry::OtherMirror, text);
+    if let Some(failure) = of_answer(error) {
+        return failure;
     }
     if refused_by_proxy(error) {
         let text = "The proxy wants a user name and password, or others than these";
@@ -33,6 +27,29 @@ pub fn failure_of(error: &reqwest::Error) -> Failure {
         let text = format!("Failed to establish connection, cause: {}", cause(error));
         return Failure::new(ErrorCode::Unknown, AT_ONCE, text);
     }
+    broken(error)
+}
+
+/// The same of a request over a connection that was dialled here.
+pub fn failure_of_dialled(error: &(dyn Error + 'static)) -> Failure {
+    match find::<Failure>(error) {
+        Some(failure) => failure.clone(),
+        None => of_answer(error).unwrap_or_else(|| broken(error)),
+    }
+}
+
+/// What TLS and HTTP have against the answer.
+fn of_answer(error: &(dyn Error + 'static)) -> Option<Failure> {
+    if let Some(tls) = find::<rustls::Error>(error) {
+        return Some(tls_failed(tls));
+    }
+    let unreadable = find::<hyper::Error>(error).filter(|broken| broken.is_parse())?;
+    let text = format!("The server's response cannot be read: {unreadable}");
+    let (code, retry) = (ErrorCode::HttpProtocol, Retry::OtherMirror);
+    Some(Failure::new(code, retry, text))
+}
+
+fn broken(error: &(dyn Error + 'static)) -> Failure {
     let text = format!("The connection broke: {}", cause(error));
     Failure::new(ErrorCode::Unknown, AT_ONCE, text)
 }
