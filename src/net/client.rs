@@ -99,7 +99,8 @@ impl Net {
         way: Way,
     ) -> Result<HttpClient, Failure> {
         if let Some(key) = DialledKey::of(settings, url) {
-            return self.dialled_client_of(key).map(HttpClient::Dialled);
+            let client = self.dialled_client_of(key)?;
+            return Ok(HttpClient::Dialled(Box::new(client)));
         }
         let mut key = ClientKey::new(settings, url, turn);
         key.way = way;
@@ -200,7 +201,7 @@ impl Net {
 /// How one request is sent.
 pub enum HttpClient {
     Direct(Client),
-    Dialled(DialledClient),
+    Dialled(Box<DialledClient>),
 }
 
 /// A long body's place on a shared connection, until it is dropped.
