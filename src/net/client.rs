@@ -99,8 +99,7 @@ impl Net {
         way: Way,
     ) -> Result<HttpClient, Failure> {
         if let Some(key) = DialledKey::of(settings, url) {
-            let client = self.dialled_client_of(key)?;
-            return Ok(HttpClient::Dialled(Box::new(client)));
+            return self.dialled_client_of(key).map(HttpClient::Dialled);
         }
         let mut key = ClientKey::new(settings, url, turn);
         key.way = way;
@@ -201,7 +200,7 @@ impl Net {
 /// How one request is sent.
 pub enum HttpClient {
     Direct(Client),
-    Dialled(Box<DialledClient>),
+    Dialled(DialledClient),
 }
 
 /// A long body's place on a shared connection, until it is dropped.

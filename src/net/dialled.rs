@@ -63,7 +63,7 @@ impl DialledKey {
 /// Sends requests over connections of its own.
 #[derive(Clone)]
 pub struct DialledClient {
-    inner: legacy::Client<HttpsConnector<Dialler>, Empty<Bytes>>,
+    inner: Arc<legacy::Client<HttpsConnector<Dialler>, Empty<Bytes>>>,
 }
 
 impl DialledClient {
@@ -84,7 +84,9 @@ impl DialledClient {
             .pool_idle_timeout(IDLE_TIME_MAX)
             .pool_max_idle_per_host(IDLE_COUNT_MAX)
             .build(HttpsConnector::from((Dialler { key }, Arc::new(tls))));
-        Ok(Self { inner })
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     /// # Errors

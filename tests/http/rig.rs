@@ -204,8 +204,9 @@ impl Rig {
         self.written.iter().map(|span| span.len()).sum()
     }
 
-    /// The file as it is on disk.
+    /// The file as it is on disk, where a slow device may have a queue.
     pub fn bytes(&self) -> Vec<u8> {
+        self.files.flush().unwrap();
         std::fs::read(&self.path).unwrap()
     }
 
