@@ -5,10 +5,8 @@ Every download has to be there under its GID with its options, order, status and
 to go on from the data on disk.
 """
 
-import base64
-import hashlib
+import contextlib
 import os
-import random
 import subprocess
 import threading
 import time
@@ -19,6 +17,7 @@ from lib import (
     quiet_environment, sample, scratch, sha256, wait_for,
 )
 from storm import World, failpoints, table
+from storm_sources import Seed
 
 # Kills of the storm, all worlds together.
 KILLS = int(os.environ.get("CRASH_KILLS", 204))
@@ -169,77 +168,6 @@ def kill_after_kill():
         return refetched(origin, big.size, 4 * max(LOSS_MAX, CONNECTIONS * 6 * MIB))
 
 
-def metalink(one, url):
-    """A Metalink of version 4 for one served file, with the hashes of its pieces."""
-    data = one.path.read_bytes()
-    hashes = "".join(f"<hash>{hashlib.sha1(data[at:at + MIB]).hexdigest()}</hash>"
-                     for at in range(0, len(data), MIB))
-    return ('<metalink xmlns="urn:ietf:params:xml:ns:metalink">'
-            f'<file name="{one.name}"><size>{one.size}</size>'
-            f'<hash type="sha-256">{one.sha256}</hash>'
-            f'<pieces length="{MIB}" type="sha-1">{hashes}</pieces>'
-            f"<url>{url}</url></file></metalink>").encode()
-
-
-def torrents_and_metalinks():
-    """Torrents from libtorrent and Metalinks, active and paused, killed five times on their way."""
-    if peers.lt is None or program().name != "arioso":
-        return "not tested"
-    with peers.addresses():
-        return killed_with_documents()
-
-
-def killed_with_documents():
-    kills, chance = 5, random.Random(SEED)
-    linked = [sample(f"crash-link{i}.bin", SIZE) for i in range(2)]
-    port, listen = free_port(), peers.free_port()
-    with scratch("crash") as work, peers.Tracker() as tracker, \
-            Nginx(linked[0].path.parent, work / "nginx", RATE // 2) as origin, \
-            peers.closing(peers.Libtorrent(work, upload_rate_limit=3 * MIB)) as seed:
-        size = 12 * MIB + 99
-        torrents = [peers.torrent(work, f"torrent{i}", {
-            "a.bin": peers.noise(f"a{i}", size // 3), "deep/b.bin": peers.noise(f"b{i}", size)},
-            trackers=[tracker.url]) for i in range(2)]
-        for what in torrents:
-            seed.add(what, seed=True)
-        encode = lambda data: base64.b64encode(data).decode()
-        arguments = (*peers.QUIET[1:], f"--listen-port={listen}", "--seed-time=0", "-j4")
-        gids = []
-        for turn in range(kills + 1):
-            with launch(work, port, *arguments) as server:
-                if not gids:
-                    for i, what in enumerate(torrents):
-                        gids.append(server.call("aria2.addTorrent", encode(what.path.read_bytes()),
-                                                [], {"pause": "true"} if i else {}))
-                    for i, one in enumerate(linked):
-                        gids += server.call("aria2.addMetalink",
-                                            encode(metalink(one, f"{origin.url}/{one.name}")),
-                                            {"pause": "true"} if i else {})
-                    time.sleep(1.2)
-                for gid, paused in zip(gids, (False, True) * 2):
-                    status = server.status(gid)["status"]
-                    wanted = ("paused",) if paused else ("active", "complete")
-                    check(status in wanted, f"kill {turn}: {gid} is {status}")
-                if turn == kills:
-                    server.call("aria2.unpauseAll")
-                    for gid in gids:
-                        server.wait_status(gid, "complete", timeout=90)
-                    for what in torrents:
-                        what.check(server.downloads)
-                    for one in linked:
-                        check(sha256(server.downloads / one.name) == one.sha256,
-                              f"{one.name}: SHA-256 differs")
-                    break
-                time.sleep(chance.uniform(0.1, 1.2))
-                server.kill()
-        peers_again = seed.uploaded() - sum(what.total for what in torrents)
-        bound = kills * LOSS_MAX
-        check(peers_again <= bound, f"{peers_again} bytes of torrents again, at most {bound} may be")
-        origin.stop()
-        links_again = refetched(origin, sum(one.size for one in linked), kills * LOSS_MAX)
-        return f"{kills} kills; of torrents {peers_again / MIB:.1f} MiB again, of Metalinks {links_again}"
-
-
 def name_decides():
     """Called as aria2c a server keeps nothing unasked; called as arioso it does."""
     kept = {}
@@ -282,12 +210,17 @@ def storm():
     # Failpoints are looked at in debug builds only; cargo test has built one.
     debug = Program(os.environ.get("ARIOSO_DEBUG") or ROOT / "target" / "debug" / "arioso")
     names = failpoints()
-    with scratch("storm") as work:
+    with contextlib.ExitStack() as stack:
+        work, seed = stack.enter_context(scratch("storm")), None
+        if peers.lt:
+            stack.enter_context(peers.addresses())
+            seed = stack.enter_context(peers.closing(Seed(work)))
         worlds = [
-            World(0, SEED, work / "fast", 8 * MIB, 192 * MIB),
-            World(1, SEED, work / "steady", MIB, 16 * MIB),
-            World(2, SEED, work / "small", 2 * MIB, 3 * MIB),
-            World(3, SEED, work / "failpoints", MIB, 8 * MIB, debug),
+            World(0, SEED, work / "fast", 8 * MIB, 192 * MIB, seed),
+            World(1, SEED, work / "steady", MIB, 16 * MIB, seed),
+            World(2, SEED, work / "small", 2 * MIB, 3 * MIB, seed),
+            # Blocks go to the disk before their piece is whole.
+            World(3, SEED, work / "failpoints", MIB, 8 * MIB, seed, debug, ["--disk-cache=1M"]),
         ]
         share = KILLS // len(worlds)
         broken = []
@@ -304,7 +237,7 @@ def storm():
             thread.start()
         for thread in threads:
             thread.join()
-        table(worlds)
+        table(worlds, names)
         check(not broken, "; ".join(broken))
         for world in worlds:
             for what, found in (("lost", world.lost), ("wrong", world.wrong), ("late", world.late)):
@@ -317,8 +250,7 @@ def main():
     suite.run_all([
         ("whole queue after SIGKILL", whole_queue),
         ("killed again and again", kill_after_kill),
-        ("torrents and Metalinks after SIGKILLs", torrents_and_metalinks),
-    ], workers=3)
+    ])
     if program().name == "arioso":
         suite.run("second process on the same state", second_process)
         suite.run("killed at any instant and at every failpoint", storm)

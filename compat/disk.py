@@ -5,6 +5,7 @@ Faults come from compat/faulty_disk.c, which answers the program's own system ca
 disk is a small tmpfs, where mounting is allowed. Two disks: one that fails, and /dev/shm.
 """
 
+import base64
 import contextlib
 import http.client
 import json
@@ -17,6 +18,7 @@ import threading
 import time
 from pathlib import Path
 
+import peers
 from lib import (
     MIB, ROOT, Failed, Nginx, Server, Suite, check, program, sample, scratch, sha256, wait_for,
 )
@@ -26,6 +28,9 @@ RATE = 2 * MIB  # for each of four connections
 CACHE = 16 * MIB  # --disk-cache
 # Beyond the cache: what connections have in hand, their sockets' buffers, allocator slack.
 MEMORY_SLACK = 48 * MIB
+# Files and torrents share it; each of the two may have half of it at any time.
+CACHE_MAX = CACHE * 3 // 2
+HTTP, TORRENT = "", "torrent: "
 CALLS, CALL_MAX = 1000, 0.050
 STALL = 10.0
 TABLE = []
@@ -56,20 +61,48 @@ class Rig:
         self.rules = self.work / "rules"
         self.rules.touch()
         self.server = self.stack.enter_context(Server(
-            program(), self.work, "-x4", "-s4", "-k1M", f"--disk-cache={CACHE}", "-j9",
-            "--file-allocation=none", "--auto-save-interval=1", *args, state=self.work / "state",
+            program(), self.work, *peers.QUIET[1:], "-x4", "-s4", "-k1M", f"--disk-cache={CACHE}",
+            "-j9", "--auto-save-interval=1", "--seed-time=0", "--rpc-save-upload-metadata=false",
+            f"--listen-port={peers.free_port()}", *args, state=self.work / "state",
             wrap=(supervisor, self.rules) if supervisor else wrap))
+        self.seed = self.tracker = None
 
     def fail(self, action, place=None):
         """From now on writes below the bad directory end so; None: they work again."""
         self.rules.write_text(f"{place or self.bad} {action}\n" if action else "")
         time.sleep(0.1)
 
-    def add(self, place, **options):
+    def add(self, place, kind=HTTP, **options):
         place.mkdir(parents=True, exist_ok=True)
         options = {name.replace("_", "-"): value for name, value in options.items()}
+        if kind == TORRENT:
+            return self.server.call(
+                "aria2.addTorrent", self.torrent(), [], {"dir": str(place)} | options)
         return self.server.call(
             "aria2.addUri", [f"{self.nginx.url}/{self.sample.name}"], {"dir": str(place)} | options)
+
+    def torrent(self, piece_len=256 * 1024):
+        """The sample as a torrent that is seeded from now on; of another hash for another piece."""
+        if self.seed is None:
+            self.seed = self.stack.enter_context(
+                peers.closing(peers.Libtorrent(self.work / "seed", unchoke_slots_limit=-1)))
+            self.tracker = self.stack.enter_context(
+                peers.Tracker((peers.IP, self.seed.port), learns=False))
+            self.seeded = {}
+        if piece_len not in self.seeded:
+            (self.work / "seed").mkdir(exist_ok=True)
+            made = peers.torrent(self.work, self.sample.name, self.sample.path.read_bytes(),
+                                 piece_len, [self.tracker.url])
+            self.seed.add(made, seed=True).set_upload_limit(4 * RATE)
+            self.seeded[piece_len] = base64.b64encode(made.path.read_bytes()).decode()
+        return self.seeded[piece_len]
+
+    def sent(self):
+        """Bytes that were sent of anything."""
+        if self.seed:
+            time.sleep(1.5)  # it counts once a second
+        uploaded = self.seed.uploaded() if self.seed else 0
+        return uploaded + sum(request.sent for request in self.nginx.requests())
 
     def part(self, gid, share):
         self.server.wait_bytes(gid, int(SIZE * share))
@@ -117,10 +150,10 @@ class Caller:
 # ---- cases ------------------------------------------------------------------------------------
 
 
-def error_ends(supervisor, name, codes):
+def error_ends(supervisor, name, codes, kind):
     """A failing write ends the download with a code and a text; others go on; data are kept."""
     with Rig(supervisor) as rig:
-        bad, good = rig.add(rig.bad), rig.add(rig.good)
+        bad, good = rig.add(rig.bad, kind), rig.add(rig.good)
         rig.part(bad, 0.5)
         rig.fail(name)
         status = rig.ended(bad)
@@ -132,14 +165,14 @@ def error_ends(supervisor, name, codes):
         rig.is_whole(rig.good)
         rig.fail(None)
         time.sleep(0.5)
-        before = sum(request.sent for request in rig.nginx.requests())
-        again = rig.add(rig.bad)
+        before = rig.sent()
+        again = rig.add(rig.bad, kind)
         check(rig.ended(again)["status"] == "complete", "it did not resume")
         rig.is_whole(rig.bad)
         rig.nginx.stop()
-        fetched = sum(request.sent for request in rig.nginx.requests()) - before
+        fetched = rig.sent() - before
         check(fetched < SIZE - 2 * MIB, f"{fetched} bytes fetched where a part was there")
-        TABLE.append((name, f"code {status['errorCode']}", f"{(SIZE - fetched) / MIB:.0f} MiB kept"))
+        TABLE.append((kind + name, f"code {status['errorCode']}", f"{(SIZE - fetched) / MIB:.0f} MiB kept"))
         return status["errorMessage"]
 
 
@@ -156,14 +189,14 @@ def small_disk(work, size):
             subprocess.run(["umount", "-l", place], check=False)
 
 
-def full_disk_waits():
+def full_disk_waits(kind):
     """With retry-on-disk-full it pauses, says why, and goes on when there is space."""
     with Rig(None) as rig, small_disk(rig.work, 16 * MIB) as disk:
         if disk is None:
             return "not tested: mounting is not allowed here"
         filler = disk / "filler"
         filler.write_bytes(b"x" * (8 * MIB))
-        gid = rig.add(disk, retry_on_disk_full="true")
+        gid = rig.add(disk, kind, retry_on_disk_full="true")
         held = wait_for("the pause", lambda: rig.server.status(gid)["status"] == "paused"
                         and rig.server.status(gid), 20)
         check(held.get("errorCode") == "9", f"errorCode {held.get('errorCode')}")
@@ -176,27 +209,28 @@ def full_disk_waits():
         check(rig.ended(gid, 40)["status"] == "complete", "it did not go on")
         rig.is_whole(disk)
         rig.nginx.stop()
-        again = sum(request.sent for request in rig.nginx.requests()) - SIZE
+        again = rig.sent() - SIZE
         # What was read and not written when the disk was full is fetched again.
         check(again < 4 * MIB, f"{again} bytes fetched again")
-        TABLE.append(("full, waits", "code 9, paused", f"{again / MIB:.1f} MiB again"))
+        TABLE.append((kind + "full, waits", "code 9, paused", f"{again / MIB:.1f} MiB again"))
 
 
-def full_disk_ends():
+def full_disk_ends(kind):
     with Rig(None) as rig, small_disk(rig.work, 16 * MIB) as disk:
         if disk is None:
             return "not tested: mounting is not allowed here"
-        gid = rig.add(disk)
+        gid = rig.add(disk, kind)
         status = rig.ended(gid)
         check(status["errorCode"] == "9", f"errorCode {status['errorCode']}")
         subprocess.run(["mount", "-o", f"remount,size={64 * MIB}", disk], check=True)
-        again = rig.add(disk)
+        again = rig.add(disk, kind)
         check(rig.ended(again, 40)["status"] == "complete", "it did not resume")
         rig.is_whole(disk)
         rig.nginx.stop()
-        fetched = sum(request.sent for request in rig.nginx.requests()) - SIZE
-        check(fetched < 4 * MIB, f"{fetched} bytes fetched again")
-        TABLE.append(("full, ends", "code 9", f"{fetched / MIB:.1f} MiB again"))
+        fetched = rig.sent() - SIZE
+        # Blocks of pieces that are not whole are in memory, and nowhere to be put.
+        check(fetched < (8 if kind else 4) * MIB, f"{fetched} bytes fetched again")
+        TABLE.append((kind + "full, ends", "code 9", f"{fetched / MIB:.1f} MiB again"))
         return status["errorMessage"]
 
 
@@ -205,12 +239,12 @@ PLAIN_ROOT = ("setpriv", "--inh-caps=-dac_override,-dac_read_search",
               "--bounding-set=-dac_override,-dac_read_search")
 
 
-def permission_lost():
+def permission_lost(kind):
     """The directory is taken away from its owner in mid-download, and given back."""
     if subprocess.run([*PLAIN_ROOT, "true"], capture_output=True).returncode:
         return "not tested: capabilities cannot be dropped here"
     with Rig(None, wrap=PLAIN_ROOT) as rig:
-        bad, good = rig.add(rig.bad), rig.add(rig.good)
+        bad, good = rig.add(rig.bad, kind), rig.add(rig.good)
         rig.part(bad, 0.4)
         time.sleep(1.2)
         rig.bad.chmod(0)
@@ -221,26 +255,26 @@ def permission_lost():
             rig.bad.chmod(0o755)
         check(status["status"] == "error", f"it is {status['status']}")
         check("ermission denied" in status["errorMessage"], f"says {status['errorMessage']!r}")
-        before = sum(request.sent for request in rig.nginx.requests())
-        again = rig.add(rig.bad)
+        before = rig.sent()
+        again = rig.add(rig.bad, kind)
         check(rig.ended(again)["status"] == "complete", "it did not resume")
         rig.is_whole(rig.bad)
         rig.nginx.stop()
-        fetched = sum(request.sent for request in rig.nginx.requests()) - before
+        fetched = rig.sent() - before
         check(fetched < SIZE - 2 * MIB, f"{fetched} bytes fetched where a part was there")
-        TABLE.append(("permission lost", f"code {status['errorCode']}",
+        TABLE.append((kind + "permission lost", f"code {status['errorCode']}",
                       f"{(SIZE - fetched) / MIB:.0f} MiB kept"))
         return status["errorMessage"]
 
 
-def remounted_read_only():
+def remounted_read_only(kind):
     """A disk that is read-only when a paused download goes on, and writable again later."""
     with Rig(None) as rig, small_disk(rig.work, 64 * MIB) as disk:
         if disk is None:
             return "not tested: mounting is not allowed here"
         remount = lambda how: subprocess.run(
             ["mount", "-o", f"remount,{how}", disk], capture_output=True).returncode == 0
-        gid = rig.add(disk)
+        gid = rig.add(disk, kind)
         rig.part(gid, 0.4)
         rig.server.call("aria2.pause", gid)
         wait_for("the closed file", lambda: remount("ro"), 20)
@@ -249,14 +283,14 @@ def remounted_read_only():
         check(status["status"] == "error", f"it is {status['status']}")
         check("ead-only" in status["errorMessage"], f"says {status['errorMessage']!r}")
         check(remount("rw"), "the disk stays read-only")
-        before = sum(request.sent for request in rig.nginx.requests())
-        again = rig.add(disk)
+        before = rig.sent()
+        again = rig.add(disk, kind)
         check(rig.ended(again)["status"] == "complete", "it did not resume")
         rig.is_whole(disk)
         rig.nginx.stop()
-        fetched = sum(request.sent for request in rig.nginx.requests()) - before
+        fetched = rig.sent() - before
         check(fetched < SIZE - 2 * MIB, f"{fetched} bytes fetched where a part was there")
-        TABLE.append(("read-only remount", f"code {status['errorCode']}",
+        TABLE.append((kind + "read-only remount", f"code {status['errorCode']}",
                       f"{(SIZE - fetched) / MIB:.0f} MiB kept"))
         return status["errorMessage"]
 
@@ -319,16 +353,17 @@ def stalled_once(supervisor):
                       f"memory +{grown / MIB:.0f} MiB"))
 
 
-def touched(change, name):
+def touched(change, name, kind):
     """A file that was changed under its download is noticed and never called complete."""
     with Rig(None) as rig:
-        gid = rig.add(rig.bad)
+        gid, good = rig.add(rig.bad, kind), rig.add(rig.good)
         rig.part(gid, 0.4)
         change(rig.bad / rig.sample.name)
         status = rig.ended(gid)
         check(status["status"] == "error", f"it is {status['status']}")
         check(status["errorCode"] == "17", f"errorCode {status['errorCode']}")
-        TABLE.append((name, f"code {status['errorCode']}", status["errorMessage"].rpartition("/")[2]))
+        check(rig.ended(good)["status"] == "complete", "the other download failed")
+        TABLE.append((kind + name, f"code {status['errorCode']}", status["errorMessage"].rpartition("/")[2]))
         return status["errorMessage"]
 
 
@@ -336,6 +371,35 @@ def replace(path):
     other = path.with_suffix(".other")
     other.write_bytes(b"y" * SIZE)
     other.rename(path)
+
+
+def stalled_memory(supervisor):
+    """Four torrents and four files on a disk that stalls do not pile up in memory."""
+    with Rig(supervisor) as rig:
+        gids = [rig.add(rig.bad / f"file{number}") for number in range(4)]
+        for number in range(4):
+            (rig.bad / f"torrent{number}").mkdir(parents=True)
+            gids.append(rig.server.call(
+                "aria2.addTorrent", rig.torrent((64 << number) * 1024), [],
+                {"dir": str(rig.bad / f"torrent{number}")}))
+        for gid in gids:
+            rig.part(gid, 0.02)
+        before = peak = rig.memory()
+        rig.fail("stall")
+        until = time.monotonic() + STALL / 2
+        while time.monotonic() < until:
+            peak = max(peak, rig.memory())
+            time.sleep(0.02)
+        states = {rig.server.status(gid)["status"] for gid in gids}
+        check(states == {"active"}, f"they are {states}")
+        rig.fail(None)
+        for number, gid in enumerate(gids):
+            check(rig.ended(gid, 90)["status"] == "complete", f"{gid} did not go on")
+            rig.is_whole(rig.bad / (f"file{number}" if number < 4 else f"torrent{number - 4}"))
+        grown = peak - before
+        check(grown <= CACHE_MAX + MEMORY_SLACK, f"memory grew by {grown / MIB:.0f} MiB")
+        TABLE.append(("stalled, 8 at once", f"{STALL / 2:.0f} s", f"memory +{grown / MIB:.0f} MiB"))
+        return f"memory +{grown / MIB:.0f} MiB"
 
 
 def state_disk(supervisor, action):
@@ -367,24 +431,32 @@ def main():
     suite = Suite("disk")
     supervisor = faulty_disk()
     check(supervisor, "seccomp user notification is not available")
-    suite.run("disk stalled for ten seconds", stalled_disk, supervisor)
-    cases = [(f"writes fail with {name}", error_ends, supervisor, name, codes)
+    with peers.addresses():
+        suite.run("disk stalled for ten seconds", stalled_disk, supervisor)
+    kinds = [HTTP, TORRENT] if peers.lt else [HTTP]
+    cases = [(f"{kind}writes fail with {name}", error_ends, supervisor, name, codes, kind)
+             for kind in kinds
              for name, codes in (("ENOSPC", "9"), ("EIO", ("17",)), ("EROFS", ("17", "16")))]
-    cases += [
-        ("full disk ends a download", full_disk_ends),
-        ("full disk is waited for", full_disk_waits),
-        ("permission lost", permission_lost),
-        ("disk remounted read-only", remounted_read_only),
-        ("file removed", touched, os.unlink, "removed"),
-        ("file truncated", touched, lambda path: os.truncate(path, 4096), "truncated"),
-        ("file replaced", touched, replace, "replaced"),
-    ]
+    for kind in kinds:
+        cases += [
+            (f"{kind}full disk ends a download", full_disk_ends, kind),
+            (f"{kind}full disk is waited for", full_disk_waits, kind),
+            (f"{kind}permission lost", permission_lost, kind),
+            (f"{kind}disk remounted read-only", remounted_read_only, kind),
+            (f"{kind}file removed", touched, os.unlink, "removed", kind),
+            (f"{kind}file truncated", touched, lambda path: os.truncate(path, 4096), "truncated",
+             kind),
+            (f"{kind}file replaced", touched, replace, "replaced", kind),
+        ]
+    if peers.lt:
+        cases.append(("disk stalled under torrents and files", stalled_memory, supervisor))
     cases += [(f"session on a disk with {action}", state_disk, supervisor, action)
               for action in ("ENOSPC", "EIO", "stall")]
-    suite.run_all(cases, workers=3)
-    print(f"  {'fault':20} {'download':28} kept or cost")
+    with peers.addresses():
+        suite.run_all(cases, workers=4)
+    print(f"  {'fault':28} {'download':28} kept or cost")
     for row in TABLE:
-        print(f"  {row[0]:20} {row[1]:28} {row[2]}", flush=True)
+        print(f"  {row[0]:28} {row[1]:28} {row[2]}", flush=True)
     suite.finish()
 
 

@@ -1,8 +1,9 @@
 """Kills a busy server again and again and keeps account of what it must still know.
 
-A World is one server with its nginx and a ledger: every answered RPC call is a fact. After each
-kill the server is started on the same state and everything is compared. What was answered less
-than a second (and the time of the answer's way) before the kill may be forgotten; nothing else.
+A World is one server with its nginx, its torrents and a ledger: every answered RPC call is a
+fact. After each kill the server is started on the same state and everything is compared. What was
+answered less than a second (and the time of the answer's way) before the kill may be forgotten;
+nothing else.
 """
 
 import http.client
@@ -12,11 +13,14 @@ import statistics
 import threading
 import time
 from collections import defaultdict
+from pathlib import Path
 
+import peers
 from lib import (
-    MIB, ROOT, SOCKET_SLACK, Failed, Nginx, Ranges, RpcError, Server, check, free_port, program,
-    sample, sha256, wait_for,
+    MIB, ROOT, SOCKET_SLACK, Failed, Nginx, RpcError, Server, check, free_port, program, sample,
+    wait_for,
 )
+from storm_sources import KINDS, Files, Swarms, encoded, waiting
 
 # Answered this long before a kill, a call counts: a second, and what the machine's load may add.
 SURE = 1.4
@@ -54,10 +58,13 @@ def temporary(name):
 class Entry:
     """What is known of one GID: wishes with the time of their answer, newest last."""
 
-    def __init__(self, at, wish, options, real=None):
+    def __init__(self, at, wish, options, real=None, kind="http", info_hash=None):
         self.facts = [(at, wish, dict(options))]
         self.real = real  # name of the file, if it is a download that can end
+        self.kind = kind
+        self.info_hash = info_hash
         self.result = None  # what tellStopped showed of it
+        self.leads_to = None  # GID of the torrent of a magnet link
 
     def say(self, at, wish=None, **options):
         _, old, before = self.facts[-1]
@@ -76,16 +83,22 @@ class Entry:
 class World:
     """One server, killed many times."""
 
-    def __init__(self, number, seed, work, rate, size, binary=None):
+    def __init__(self, number, seed, work, rate, size, swarm_seed=None, binary=None, args=()):
         self.random = random.Random(f"{seed}/{number}")
         self.work, self.rate = work, rate
         self.work.mkdir(parents=True)
         self.root = work / "root"
         self.root.mkdir()
-        self.sample = sample(f"storm-{size // MIB}.bin", size + 4321)
+        self.files = Files(self.root, sample(f"storm-{size // MIB}.bin", size + 4321))
+        self.swarms = swarm_seed and Swarms(swarm_seed, work / "seed", min(size, 48 * MIB) + 99,
+                                            min(CONNECTIONS * rate, 8 * MIB))
+        self.args = args
+        self.listen = peers.free_port() if swarm_seed else free_port()
         self.binary = binary or program()
         self.port = free_port()
         self.entries, self.names, self.forgotten = {}, 0, set()
+        # Names of downloads whose GID is in an answer that did not come.
+        self.unborn = {}
         self.lost, self.wrong, self.refetched, self.kills = [], [], [], 0
         self.late = []  # refetches above the bound
         self.named = defaultdict(int)
@@ -100,6 +113,7 @@ class World:
         with Nginx(self.root, self.work / "nginx", self.rate) as self.nginx:
             with self.server() as server:
                 self.fill(server)
+                server.call("aria2.saveSession")
                 time.sleep(SURE + 0.3)
                 self.look(server)
                 killed = self.kill(server)
@@ -111,7 +125,7 @@ class World:
                     else:
                         killed = time.monotonic()  # it died while it was asked
                         server.process.wait(5)
-                    self.note_kill(point)
+                        self.note_kill(server, point)
             with self.server() as server:
                 self.compare(server, killed)
                 self.finish(server)
@@ -120,34 +134,38 @@ class World:
     def server(self, point=None):
         self.started = time.time()
         self.starts.append(self.started)
-        env = {"ARIOSO_FAILPOINT": f"{point}:{self.random.randint(1, 8)}"} if point else None
+        env = {"ARIOSO_FAILPOINT": f"{point}:{self.random.randint(1, 4)}"} if point else None
         while True:
             try:
                 return Server(
-                    self.binary, self.work, f"-x{CONNECTIONS}", f"-s{CONNECTIONS}", "-k1M",
-                    f"-j{SLOTS}", "--max-download-result=5000", "--console-log-level=warn",
+                    self.binary, self.work, *peers.QUIET[1:], f"-x{CONNECTIONS}",
+                    f"-s{CONNECTIONS}", "-k1M", f"-j{SLOTS}", "--max-download-result=5000",
+                    "--console-log-level=warn", "--seed-time=0",
+                    "--rpc-save-upload-metadata=false",
+                    f"--listen-port={self.listen}",
                     "--file-allocation=" + self.random.choice(["none", "prealloc", "falloc"]),
-                    state=self.work / "state", port=self.port, env=env,
+                    *self.args, state=self.work / "state", port=self.port, env=env,
                 )
             except Failed:
                 if env is None:
                     raise
-                self.note_kill(point)  # it died before it could answer
+                self.note_kill(None, point)  # it died before it could answer
                 env = None
 
     def fill(self, server):
         """Results, active, waiting, paused: about a thousand entries."""
-        def batch(count):
+        def batch(numbers):
             calls, sent = [], []
-            for _ in range(count):
+            for number in numbers:
                 options = {name: self.random.choice(values) for name, values in VARIED
                            if self.random.random() < 0.5}
-                uris = [f"http://127.0.0.1:9/{self.random.random()}"]
-                calls.append({"methodName": "aria2.addUri", "params": [
-                    "token:compat", uris, {**options, "pause": "true"}]})
-                sent.append(options)
-            for (gid,), options in zip(server.call("system.multicall", calls), sent):
-                self.entries[gid] = Entry(time.monotonic(), "paused", options)
+                method, what, info_hash = waiting(number)
+                calls.append({"methodName": method, "params": [
+                    "token:compat", *what, {**options, "pause": "true"}]})
+                sent.append((options, info_hash))
+            for answer, (options, info_hash) in zip(server.call("system.multicall", calls), sent):
+                gid = answer[0] if isinstance(answer[0], str) else answer[0][0]
+                self.entries[gid] = Entry(time.monotonic(), "paused", options, info_hash=info_hash)
 
         (self.root / "small.bin").write_bytes(b"x" * 70_000)
         small = server.call("aria2.addUri", [f"{self.nginx.url}/small.bin"])
@@ -159,19 +177,22 @@ class World:
             self.add(server)
         removed = self.add(server)
         server.call("aria2.changePosition", removed, 0, "POS_SET")
-        for _ in range(9):
-            batch(ENTRIES // 9 - 2)
+        for part in range(9):
+            batch(range(part * 111, part * 111 + ENTRIES // 9 - 2))
 
     def live_and_die(self, server, point):
         """Some calls, then death: at a failpoint, or at any instant."""
-        due = time.monotonic() + self.random.uniform(0.05, 2.4 if point is None else 3.0)
-        death = {}
+        due = time.monotonic() + (
+            self.random.uniform(1.5, 3.5) if point else self.random.uniform(0.05, 2.4))
+        death = {"by": point}
         stop = threading.Event()
 
         def reaper():
             while server.process.poll() is None and time.monotonic() < due and not stop.is_set():
                 time.sleep(0.004)
             death["at"] = time.monotonic()
+            if server.process.poll() is None:
+                death["by"] = None
             server.kill()
 
         thread = threading.Thread(target=reaper)
@@ -186,30 +207,53 @@ class World:
         finally:
             thread.join(10)
             stop.set()
+        self.note_kill(server, death["by"])
         return death["at"]
 
     def kill(self, server):
         at = time.monotonic()
         server.kill()
-        self.note_kill(None)
+        self.note_kill(server, None)
         return at
 
-    def note_kill(self, point):
+    def note_kill(self, server, point):
+        """It is dead: at this failpoint, or at any instant."""
         self.kills += 1
         self.named[point or "any instant"] += 1
+        if server and self.swarms:
+            self.swarms.note_kill(server.downloads)
 
     # ---- calls that are written down ----------------------------------------------------------
 
-    def add(self, server, **options):
+    def add(self, server):
+        """One more download that can end, of each kind in turn."""
         self.names += 1
+        kind = KINDS[self.names % len(KINDS)] if self.swarms else "http"
         name = f"file{self.names}.bin"
-        (self.root / name).symlink_to(self.sample.path)
-        options = {"max-tries": "0", "retry-wait": "1"} | options
+        options = {"max-tries": "0", "retry-wait": "1"}
         gid = f"{self.random.getrandbits(63) | 1:016x}"
+        url, info_hash = f"{self.nginx.url}/{name}", None
+        if kind in ("http", "metalink"):
+            self.files.add(name)
+        else:
+            torrent, link, info_hash = self.swarms.add(name)
+        if kind == "metalink":
+            # The answer names its GID.
+            self.unborn[name] = options
+            document = encoded(self.files.metalink(name, url))
+            [gid] = server.call("aria2.addMetalink", document, options)
+            self.entries[gid] = Entry(time.monotonic(), "live", options, name, kind)
+            del self.unborn[name]
+            return gid
         # Written down before: the kill may come between the deed and the answer.
-        self.entries[gid] = Entry(float("inf"), "live", options, name)
-        server.call("aria2.addUri", [f"{self.nginx.url}/{name}"], options | {"gid": gid})
-        self.entries[gid].facts[0] = (time.monotonic(), "live", options)
+        entry = Entry(float("inf"), "live", options, name, kind, info_hash)
+        self.entries[gid] = entry
+        options = options | {"gid": gid}
+        if kind == "torrent":
+            server.call("aria2.addTorrent", encoded(torrent), [], options)
+        else:
+            server.call("aria2.addUri", [link if kind == "magnet" else url], options)
+        entry.facts[0] = (time.monotonic(), "live", entry.facts[0][2])
         return gid
 
     def act(self, server):
@@ -274,7 +318,8 @@ class World:
 
     @staticmethod
     def stopped(server):
-        keys = ["gid", "status", "errorCode", "totalLength", "completedLength"]
+        keys = ["gid", "status", "errorCode", "totalLength", "completedLength", "infoHash",
+                "followedBy"]
         return server.call("aria2.tellStopped", 0, 5000, keys)
 
     # ---- after a restart ----------------------------------------------------------------------
@@ -282,10 +327,11 @@ class World:
     def compare(self, server, killed):
         """Compares everything with the ledger; False if the server died meanwhile."""
         try:
-            keys = ["gid", "status"]
+            keys = ["gid", "status", "infoHash"]
             listed = server.call("aria2.tellActive", keys)
             waiting = server.call("aria2.tellWaiting", 0, 5000, keys)
             stopped = self.stopped(server)
+            self.adopt(server, listed + waiting + stopped)
             touched = [gid for gid, entry in self.entries.items()
                        if len(entry.facts) > 1 and not entry.real]
             sampled = set(self.random.sample(list(self.entries), 12)) | set(touched)
@@ -297,6 +343,7 @@ class World:
             return self.compare(server, killed)  # one ended between two calls
         states = {row["gid"]: row["status"] for row in listed + waiting + stopped}
         self.compare_states(states, killed)
+        self.compare_content(listed + waiting + stopped)
         self.compare_results(stopped, states, killed)
         self.compare_options(options, killed)
         self.compare_order([row["gid"] for row in waiting], killed)
@@ -305,14 +352,48 @@ class World:
         self.orders, self.moves = [(0.0, [row["gid"] for row in waiting])], []
         return True
 
+    def adopt(self, server, rows):
+        """Makes entries of what is there rightly, though no answer has told its GID."""
+        found = {row["gid"] for row in rows}
+        # It may have come between the calls that gave the rows.
+        found |= {gid for row in rows for gid in row.get("followedBy", [])}
+        for gid in found - self.entries.keys():
+            try:
+                row = server.status(gid, "following", "files", "infoHash")
+            except RpcError:
+                self.lost.append(f"{gid} is named and not there")
+                continue
+            parent = self.entries.get(row.get("following"))
+            name = Path(row["files"][0]["path"]).name
+            if parent and parent.kind == "magnet":
+                if parent.leads_to in self.entries:
+                    self.lost.append(f"{row['following']} led to {parent.leads_to} and {gid}")
+                parent.leads_to = gid
+                self.entries[gid] = Entry(0.0, "live", {}, parent.real, "torrent", parent.info_hash)
+            elif name in self.unborn:
+                options = self.unborn.pop(name)
+                self.entries[gid] = Entry(0.0, "live", options, name, "metalink")
+            else:
+                self.lost.append(f"{gid} came from nowhere: {row}")
+
+    def compare_content(self, rows):
+        """What torrents and links stand for, and what links have led to."""
+        for row in rows:
+            entry = self.entries.get(row["gid"])
+            if entry and entry.info_hash != row.get("infoHash"):
+                self.lost.append(f"info hash of {row['gid']} is {row.get('infoHash')}")
+            if entry and entry.kind == "magnet" and row["status"] == "complete":
+                if entry.leads_to is None or row.get("followedBy") != [entry.leads_to]:
+                    self.lost.append(f"{row['gid']} has led to {row.get('followedBy')}, not to "
+                                     f"{entry.leads_to}")
+
     def compare_states(self, states, killed):
-        for gid in states.keys() - self.entries.keys():
-            self.lost.append(f"{gid} came from nowhere ({states[gid]})")
         for gid, entry in self.entries.items():
             wishes = {fact and fact[1] for fact in entry.allowed(killed)}
             state = states.get(gid)
             if state in ("complete", "error"):
-                fits = True  # whether rightly so is seen from the result and the file
+                # Whether rightly so is seen from the result and the file.
+                fits = entry.real or "live" in wishes
             elif state is None or state == "removed":
                 fits = None in wishes or "gone" in wishes
             else:
@@ -355,6 +436,8 @@ class World:
             self.lost.append(f"order differs from place {place} of {len(before)}")
 
     def settle(self, gid, entry, state, options):
+        if entry.kind == "torrent" and entry.real:
+            self.swarms.note_start(entry.real, state == "complete")
         if state is None or state == "removed":
             self.forgotten.add(self.entries.pop(gid).real)
             return
@@ -371,23 +454,31 @@ class World:
 
     def finish(self, server):
         """Lets everything that can end do so, and looks at the files."""
-        reals = {gid: entry for gid, entry in self.entries.items() if entry.real}
-        for gid in reals:
+        for gid in [gid for gid, entry in self.entries.items() if entry.real]:
             try:
                 server.call("aria2.unpause", gid)
             except RpcError:
                 pass
+        for gid, entry in self.entries.items():
+            if entry.kind == "magnet":
+                server.wait_status(gid, "complete", timeout=120)
+        self.adopt(server, self.stopped(server) + server.call("aria2.tellActive", ["gid"])
+                   + server.call("aria2.tellWaiting", 0, 5000, ["gid"]))
+        reals = {gid: entry for gid, entry in self.entries.items() if entry.real}
         for gid, entry in reals.items():
             try:
                 server.wait_status(gid, "complete", timeout=120)
             except Failed as error:
                 self.wrong.append(f"{entry.real}: {error}")
                 continue
-            path = server.downloads / entry.real
-            if not path.exists() or sha256(path) != self.sample.sha256:
+            if entry.kind == "magnet":
+                continue
+            source = self.swarms if entry.kind == "torrent" else self.files
+            if not source.is_right(server.downloads, entry.real):
                 self.wrong.append(f"{entry.real}: wrong bytes")
+            path = server.downloads / entry.real
             shown = server.status(gid, "files")["files"][0]["path"]
-            if shown != str(path):
+            if entry.kind != "torrent" and shown != str(path):
                 self.wrong.append(f"{entry.real} was written to {shown}")
         expected = {entry.real for entry in reals.values()} | {"small.bin"}
         for path in server.downloads.iterdir():
@@ -396,40 +487,39 @@ class World:
             forgotten = name in self.forgotten or name in map(temporary, self.forgotten)
             if path.name not in expected and not forgotten:
                 self.wrong.append(f"{path.name} is left behind")
+        if self.swarms:
+            self.swarms.note_end()
 
     def account(self):
-        """Bytes fetched again after each kill, from nginx's log."""
+        """Bytes fetched again after each kill."""
         self.nginx.stop()
-        by_file = defaultdict(list)
-        for request in self.nginx.requests():
-            if request.path.startswith("/file") and request.sent > 0:
-                by_file[request.path].append(request)
-        for after, begin in enumerate(self.starts[1:], 1):
-            end = self.starts[after + 1] if after + 1 < len(self.starts) else float("inf")
-            total = 0
-            for path, requests in by_file.items():
-                earlier = [one for one in requests if one.began < begin]
-                had = Ranges([(one.start(), one.start() + one.sent) for one in earlier])
-                here = [one for one in requests if begin <= one.began < end]
-                again = sum(had.overlap(one.start(), one.start() + one.sent) for one in here)
-                total += again
-                rate_bound = max(LOSS_MAX, CONNECTIONS * (self.rate or 0))
-                if again > rate_bound + SOCKET_SLACK * (len(here) + CONNECTIONS):
-                    self.late.append(f"{path}: {again / MIB:.1f} MiB again after kill {after}")
-            self.refetched.append(total)
+        bound = max(LOSS_MAX, CONNECTIONS * self.rate) + SOCKET_SLACK * CONNECTIONS
+        again, late = Files.refetched(self.nginx.requests(), self.starts, bound)
+        self.refetched += again
+        self.late += late
+        if self.swarms:
+            self.late += self.swarms.late
 
 
-def table(worlds):
+def table(worlds, points):
     """Prints what the kills cost."""
     again = sorted(sum((world.refetched for world in worlds), [])) or [0]
+    swarms = [world.swarms for world in worlds if world.swarms]
+    of_torrents = sorted(sum((swarm.again for swarm in swarms), [])) or [0]
+    died = {name for world in worlds for name in world.named} & set(points)
+    missed = ", ".join(sorted(set(points) - died))
+    ended = lambda kind: sum(entry.kind == kind and bool(entry.real)
+                             for world in worlds for entry in world.entries.values())
     rows = [
         ("kills", sum(world.kills for world in worlds)),
-        ("  at named failpoints", sum(n for world in worlds for name, n in world.named.items()
-                                      if name != "any instant")),
+        ("  at named failpoints", sum(world.named[name] for world in worlds for name in died)),
+        ("failpoints died at", f"{len(died)} of {len(points)}{missed and '; not ' + missed}"),
         ("entries in each queue", ENTRIES),
-        ("downloads completed", sum(bool(e.real) for w in worlds for e in w.entries.values())),
+        ("downloads completed", ", ".join(f"{kind} {ended(kind)}" for kind in KINDS)),
         ("fetched again, median per kill", f"{statistics.median(again) / MIB:.2f} MiB"),
         ("fetched again, worst kill", f"{again[-1] / MIB:.2f} MiB"),
+        ("  of a torrent, median", f"{statistics.median(of_torrents) / MIB:.2f} MiB"),
+        ("  of a torrent, worst kill", f"{of_torrents[-1] / MIB:.2f} MiB"),
         ("fetched again beyond the bound", sum(len(world.late) for world in worlds)),
         ("lost or changed entries", sum(len(world.lost) for world in worlds)),
         ("wrong files", sum(len(world.wrong) for world in worlds)),
@@ -437,5 +527,5 @@ def table(worlds):
     for name, figure in rows:
         print(f"  {name:32} {figure}", flush=True)
     for world in worlds:
-        for text in (world.lost + world.wrong + world.late)[:20]:
+        for text in world.late[:9] + world.wrong[:9] + world.lost[:9]:
             print(f"    {world.work.name}: {text}", flush=True)

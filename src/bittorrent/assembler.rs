@@ -9,7 +9,6 @@
 //! of blocks before their piece is whole happen one at a time (`spilling`), and are over before
 //! the whole piece is written.
 
-mod memory;
 mod partial;
 mod read_cache;
 
@@ -27,12 +26,13 @@ use super::peer::Shape;
 use super::wire::Block;
 use crate::base::bitfield::Bitfield;
 use crate::base::error::{ErrorCode, Failure};
+use crate::base::failpoint;
 use crate::base::range_set::RangeSet;
 use crate::base::units::{PieceIdx, Span};
 use crate::storage::digest::Hasher;
+use crate::storage::memory::Memory;
 use crate::storage::{Content, Files};
 
-use memory::Memory;
 use partial::{Part, Partial, Run, Taken};
 use read_cache::ReadCache;
 
@@ -114,7 +114,7 @@ impl Assembler {
     /// content has no length or no piece hashes. Memory is that of `disk-cache`, which all
     /// torrents share; with 0 every block is written at once.
     pub fn new(files: Arc<Files>, content: Arc<Content>, have: Bitfield) -> Option<Arc<Self>> {
-        Self::with_memory(files, content, have, Memory::shared()).map(Arc::new)
+        Self::with_memory(files, content, have, Memory::shared().clone()).map(Arc::new)
     }
 
     fn with_memory(
@@ -195,7 +195,7 @@ impl Assembler {
                 }
             }
         }
-        if self.memory.used() > self.memory_max {
+        if self.memory.blocks() > self.blocks_max() {
             self.spill()?;
         }
         Ok(Put::Kept)
@@ -213,9 +213,11 @@ impl Assembler {
         drop(self.spilling.lock());
         let good = self.is_right(piece, blocks)?;
         if good {
+            failpoint::hit("piece.write");
             for run in blocks.dirty_runs(u64::MAX) {
                 self.write(&run)?;
             }
+            failpoint::hit("piece.written");
             let mut state = self.state.lock();
             state.full.remove(&piece);
             state.have.set(piece.0, true);
@@ -273,6 +275,7 @@ impl Assembler {
                 .collect()
         };
         for (piece, run) in runs {
+            failpoint::hit("block.flush");
             self.write(&run)?;
             if let Some(partial) = self.state.lock().open.get_mut(&piece) {
                 partial.mark_on_disk(run.span);
@@ -331,8 +334,12 @@ impl Assembler {
     /// Frees memory: copies of what is on the disk first, then blocks of the piece that has the
     /// most of them. Frees some more than it must, so that not every block has to wait for it.
     fn spill(&self) -> Result<(), Failure> {
-        let _spilling = self.spilling.lock();
-        while self.memory.used() > self.memory_max / 8 * 7 {
+        // Who reads from a peer must not wait for a disk that another one waits for already:
+        // [`Assembler::ready`] holds him back before he reads more.
+        let Some(_spilling) = self.spilling.try_lock() else {
+            return Ok(());
+        };
+        while self.memory.blocks() > self.blocks_max() / 8 * 7 {
             let (piece, runs) = {
                 let mut state = self.state.lock();
                 let most = state.open.iter_mut().max_by_key(|(_, open)| open.held());
@@ -342,10 +349,11 @@ impl Assembler {
                 partial.drop_copies();
                 (*piece, partial.dirty_runs(SPILL))
             };
-            if self.memory.used() <= self.memory_max {
+            if self.memory.blocks() <= self.blocks_max() {
                 return Ok(());
             }
             for run in runs {
+                failpoint::hit("block.write");
                 self.write(&run)?;
                 if let Some(partial) = self.state.lock().open.get_mut(&piece) {
                     partial.mark_on_disk(run.span);
@@ -354,6 +362,10 @@ impl Assembler {
             }
         }
         Ok(())
+    }
+
+    fn blocks_max(&self) -> u64 {
+        self.memory.blocks_max(self.memory_max)
     }
 
     fn is_right(&self, piece: PieceIdx, blocks: &Partial) -> Result<bool, Failure> {

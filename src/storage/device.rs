@@ -15,16 +15,15 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use super::disk::OpenFiles;
+use super::inline_gate;
+use super::memory::Memory;
 use super::pace::{CALM, Pace, PaceDetector, SLOW_WRITE};
 
-/// Bytes waiting for slow devices, all together.
-static QUEUED_BYTES: AtomicUsize = AtomicUsize::new(0);
-
 /// Room that every queue has, however small `disk-cache` is.
-const CACHE_MIN: usize = 1 << 20;
+const CACHE_MIN: u64 = 1 << 20;
 /// A caller that does not wait for room is stopped when the queues hold this much more than
 /// `disk-cache`: what 64 connections have in hand.
-const OVERSHOOT: usize = 8 << 20;
+const OVERSHOOT: u64 = 8 << 20;
 /// Neighbouring jobs are gathered into writes of up to this many bytes.
 const GATHER_BYTES: usize = 1 << 20;
 const GATHER_LOOK: usize = 256;
@@ -144,7 +143,12 @@ impl Device {
     pub fn has_room(&self, cache_len_max: u64) -> bool {
         let own = self.bytes.load(Ordering::Acquire);
         // A device must not starve because others filled the cache.
-        own == 0 || QUEUED_BYTES.load(Ordering::Acquire) < limit(cache_len_max)
+        own == 0 || Memory::shared().may_queue(limit(cache_len_max))
+    }
+
+    fn is_overfull(&self, cache_len_max: u64) -> bool {
+        let own = self.bytes.load(Ordering::Acquire);
+        own > 0 && Memory::shared().queued() > limit(cache_len_max).saturating_add(OVERSHOOT)
     }
 
     /// Waits until there is room or the device is fast again.
@@ -172,13 +176,15 @@ impl Device {
         for part in data {
             copy.extend_from_slice(part);
         }
-        let mut queue = self.queue.lock();
-        while queue.writer_runs
-            && self.bytes.load(Ordering::Acquire) > 0
-            && QUEUED_BYTES.load(Ordering::Acquire) > limit(cache_len_max) + OVERSHOOT
-        {
-            self.done.wait_for(&mut queue, CALM / 20);
+        if self.is_overfull(cache_len_max) {
+            inline_gate::off_worker(|| {
+                let mut queue = self.queue.lock();
+                while queue.writer_runs && self.is_overfull(cache_len_max) {
+                    self.done.wait_for(&mut queue, CALM / 20);
+                }
+            });
         }
+        let mut queue = self.queue.lock();
         if !queue.writer_runs {
             let device = Arc::clone(self);
             let thread = std::thread::Builder::new().name("slow-disk".into());
@@ -189,7 +195,7 @@ impl Device {
             queue.writer_runs = true;
         }
         self.bytes.fetch_add(copy.len(), Ordering::AcqRel);
-        QUEUED_BYTES.fetch_add(copy.len(), Ordering::AcqRel);
+        Memory::shared().queue(copy.len() as u64);
         files.pending.fetch_add(1, Ordering::AcqRel);
         queue.jobs.push_back(Job {
             files: Arc::clone(files),
@@ -256,7 +262,7 @@ impl Device {
     fn settle(&self, batch: Vec<Job>, _held: &mut Queue) {
         for job in &batch {
             self.bytes.fetch_sub(job.data.len(), Ordering::AcqRel);
-            QUEUED_BYTES.fetch_sub(job.data.len(), Ordering::AcqRel);
+            Memory::shared().dequeue(job.data.len() as u64);
             job.files.pending.fetch_sub(1, Ordering::AcqRel);
         }
         self.done.notify_all();
@@ -264,10 +270,8 @@ impl Device {
     }
 }
 
-fn limit(cache_len_max: u64) -> usize {
-    usize::try_from(cache_len_max)
-        .unwrap_or(usize::MAX / 2)
-        .max(CACHE_MIN)
+fn limit(cache_len_max: u64) -> u64 {
+    cache_len_max.max(CACHE_MIN)
 }
 
 /// Takes the oldest job and those that follow its bytes, so that they become one write.

@@ -16,6 +16,7 @@ pub mod durable;
 mod file_pool;
 mod inline_gate;
 pub mod layout;
+pub mod memory;
 mod open;
 pub mod origin_note;
 mod pace;

@@ -2,18 +2,19 @@
 //! that its user deletes loses nothing, and a damaged store leaves them alone.
 
 use std::collections::HashSet;
-use std::fs;
-use std::io::{self, Write as _};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tracing::warn;
 
-use super::file;
 use super::record::{Origin, OriginKind, Record};
 use crate::base::error::{ErrorCode, Failure};
+use crate::base::failpoint;
 use crate::base::gid::Gid;
 use crate::format::magnet::is_magnet;
 
@@ -24,6 +25,9 @@ pub type Payload = Arc<Mutex<Option<Bytes>>>;
 pub(super) struct Payloads {
     dir: PathBuf,
     known: HashSet<Gid>,
+    /// Written, and not yet asked of the disk to survive a loss of power.
+    unsynced: Vec<PathBuf>,
+    syncing: Option<JoinHandle<()>>,
 }
 
 /// The directory of the payloads in a state directory.
@@ -55,7 +59,12 @@ impl Payloads {
                 Err(error) => warn!(gid = %record.gid, "{}: {error}", path.display()),
             }
         }
-        let payloads = Self { dir, known };
+        let payloads = Self {
+            dir,
+            known,
+            unsynced: Vec::new(),
+            syncing: None,
+        };
         payloads.sweep();
         payloads
     }
@@ -64,7 +73,8 @@ impl Payloads {
         &self.dir
     }
 
-    /// Writes the payload of a record, if it is not there yet.
+    /// Writes the payload of a record, if it is not there yet. It survives the end of this
+    /// process; [`Payloads::sync`] has it survive more.
     pub fn keep(&mut self, record: &Record) -> Result<(), Failure> {
         let Some(path) = payload_path(&self.dir, record) else {
             self.drop(record.gid);
@@ -73,12 +83,50 @@ impl Payloads {
         let Some(bytes) = record.payload.lock().clone() else {
             return Ok(());
         };
+        failpoint::hit("payload.write");
         fs::create_dir_all(&self.dir)
-            .and_then(|()| file::replace(&path, |out| out.write_all(&bytes)))
+            .and_then(|()| fs::write(&path, &bytes))
             .map_err(|error| Failure::from_io(&error, ErrorCode::FileIo, path.display()))?;
+        failpoint::hit("payload.written");
         self.known.insert(record.gid);
+        self.unsynced.push(path);
         *record.payload.lock() = None;
         Ok(())
+    }
+
+    /// Has the disk remember what was written, on a thread of its own: a hundred torrents added at
+    /// once must not hold up the session. With `wait` until all of it is done.
+    pub fn sync(&mut self, wait: bool) {
+        if self
+            .syncing
+            .as_ref()
+            .is_some_and(|run| wait || run.is_finished())
+            && let Some(run) = self.syncing.take()
+        {
+            let _ = run.join();
+        }
+        if self.unsynced.is_empty() || self.syncing.is_some() {
+            return;
+        }
+        let (paths, dir) = (std::mem::take(&mut self.unsynced), self.dir.clone());
+        let sync = move || {
+            for path in paths.iter().chain([&dir]) {
+                match File::open(path).and_then(|file| file.sync_all()) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        warn!("{} is not on the disk for sure: {error}", path.display());
+                    }
+                    _ => {}
+                }
+            }
+        };
+        if wait {
+            return sync();
+        }
+        // Without a thread the next sync is tried in vain as well, and the system writes by itself.
+        self.syncing = thread::Builder::new()
+            .name("payloads".to_owned())
+            .spawn(sync)
+            .ok();
     }
 
     /// Deletes the payload of a download that is gone.

@@ -57,6 +57,8 @@ pub(super) struct Writer {
     pub tally: Tally,
     pub gone: Tree,
     pub payloads: Payloads,
+    /// Gone from the store with the next flush; their payloads then.
+    pub dropped: Vec<Gid>,
     pub history: History,
     /// sled's own file, for what its flush leaves out.
     pub db_file: PathBuf,
@@ -160,7 +162,7 @@ impl Writer {
             }
             if plan.flush_is_due() {
                 self.apply(changes)?;
-                self.db.flush().map_err(failed)?;
+                self.flush()?;
                 failpoint::hit("store.flushed");
                 plan.flushed();
             }
@@ -204,7 +206,7 @@ impl Writer {
             .map_or(0, |time| time.as_secs());
         let (mut downloads, mut gone) = (Batch::default(), Batch::default());
         let mut archived = Batch::default();
-        let (mut has_archived, mut moved, mut removed) = (false, Vec::new(), HashSet::new());
+        let (mut has_archived, mut removed) = (false, HashSet::new());
         let count = changes.by_gid.len();
         for (gid, change) in changes.by_gid.drain() {
             let key = Record::key(gid);
@@ -230,12 +232,12 @@ impl Writer {
                     downloads.remove(&key);
                     gone.insert(&key, &at.to_be_bytes());
                     self.gone_count += 1;
-                    moved.push(gid);
+                    self.dropped.push(gid);
                 }
                 Change::Gone => {
                     self.tally.count -= u64::from(self.has(&key)?);
                     downloads.remove(&key);
-                    self.payloads.drop(gid);
+                    self.dropped.push(gid);
                     gone.insert(&key, &at.to_be_bytes());
                     self.gone_count += 1;
                     removed.insert(gid);
@@ -253,9 +255,6 @@ impl Writer {
         failpoint::hit("store.between");
         self.gone.apply_batch(gone).map_err(failed)?;
         failpoint::hit("store.applied");
-        for gid in moved {
-            self.payloads.drop(gid);
-        }
         if has_archived {
             self.history.grown()?;
         }
@@ -301,9 +300,27 @@ impl Writer {
         self.downloads.contains_key(key).map_err(failed)
     }
 
-    /// sled's flush survives the end of the process only; this survives power loss.
-    fn sync(&self) -> Result<(), Failure> {
+    /// What was handed to sled survives the end of this process from now on. Until then a record
+    /// that is gone may come back, and needs its payload.
+    fn flush(&mut self) -> Result<(), Failure> {
         self.db.flush().map_err(failed)?;
+        for gid in self.dropped.drain(..) {
+            if !self
+                .downloads
+                .contains_key(Record::key(gid))
+                .map_err(failed)?
+            {
+                self.payloads.drop(gid);
+            }
+        }
+        self.payloads.sync(false);
+        Ok(())
+    }
+
+    /// sled's flush survives the end of the process only; this survives power loss.
+    fn sync(&mut self) -> Result<(), Failure> {
+        self.flush()?;
+        self.payloads.sync(true);
         File::open(&self.db_file)
             .and_then(|file| file.sync_data())
             .map_err(|error| Failure::from_io(&error, ErrorCode::FileIo, "store"))

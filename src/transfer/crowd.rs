@@ -42,11 +42,19 @@ pub struct CrowdSettings {
     pub open_bytes_max: u64,
 }
 
+impl CrowdSettings {
+    /// For blocks that have so much memory (`disk-cache`): what does not fit in there is written
+    /// and read again, so that more pieces than these are not worth it.
+    pub fn within(cache_len_max: u64) -> Self {
+        Self {
+            open_bytes_max: cache_len_max.saturating_mul(8).clamp(16 << 20, 128 << 20),
+        }
+    }
+}
+
 impl Default for CrowdSettings {
     fn default() -> Self {
-        Self {
-            open_bytes_max: 128 << 20,
-        }
+        Self::within(16 << 20)
     }
 }
 

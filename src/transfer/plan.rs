@@ -28,8 +28,9 @@ use verify::Suspects;
 
 /// How often slow and stalled leases are looked for.
 const TICK: Duration = Duration::from_millis(500);
-/// The control file is replaced when this many bytes came in and [`SAVE_GAP_MIN`] has passed…
-const SAVE_BYTES: u64 = 16 * 1024 * 1024;
+/// The control file is replaced when this many bytes came in and [`SAVE_GAP_MIN`] has passed: with
+/// what comes while it is being written, no more than 16 MiB are fetched again after a kill…
+const SAVE_BYTES: u64 = 12 * 1024 * 1024;
 const SAVE_GAP_MIN: Duration = Duration::from_millis(500);
 /// …or when this has passed, whatever came in.
 const SAVE_GAP_MAX: Duration = Duration::from_secs(10);

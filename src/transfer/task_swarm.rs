@@ -32,6 +32,7 @@ impl Task {
             return;
         };
         let files = target.files.clone();
+        let cache_len_max = files.settings().cache_len_max;
         let Some(assembler) = Assembler::new(files, place.content.clone(), have.clone()) else {
             return;
         };
@@ -59,7 +60,7 @@ impl Task {
         let torrent = Torrent::new(
             Instant::now(),
             connections,
-            crowd_of(place, &assembler, self.plan.map()),
+            crowd_of(place, &assembler, self.plan.map(), cache_len_max),
             assembler,
             basis,
         );
@@ -88,13 +89,18 @@ impl Task {
     }
 }
 
-fn crowd_of(place: &ContentPlace, assembler: &Assembler, map: &PieceMap) -> Crowd {
+fn crowd_of(
+    place: &ContentPlace,
+    assembler: &Assembler,
+    map: &PieceMap,
+    cache_len_max: u64,
+) -> Crowd {
     let (shape, layout) = (assembler.shape(), &place.layout);
     let piece_len = u64::from(shape.piece_len);
     let rng = Rng::from_entropy();
     let mut crowd = Crowd::new(
         shape,
-        CrowdSettings::default(),
+        CrowdSettings::within(cache_len_max),
         map.have(),
         &map.wanted(),
         rng,

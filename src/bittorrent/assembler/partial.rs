@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::memory::Held;
 use crate::base::range_set::RangeSet;
 use crate::base::units::Span;
 use crate::bittorrent::blame::Sent;
 use crate::bittorrent::wire::{BLOCK_LEN, Block};
+use crate::storage::memory::Held;
 
 /// A piece, block by block.
 pub struct Partial {

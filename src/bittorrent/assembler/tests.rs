@@ -158,7 +158,7 @@ fn a_piece_is_written_when_it_is_whole_and_right() {
     assert_eq!((result.good, result.guilty), (true, vec![]));
     assert!(rig.assembler.has(PieceIdx(3)));
     assert_eq!(rig.on_disk(span), truth()[span.start as usize..]);
-    assert_eq!(rig.memory.used(), 0);
+    assert_eq!(rig.memory.blocks(), 0);
     rig.assembler.open(PieceIdx(3), &RangeSet::new());
     assert_eq!(kind(&rig.put(list[0], 2, false)), '-');
 }
@@ -171,7 +171,7 @@ fn a_bad_piece_never_reaches_the_disk_and_is_missing_again() {
     assert_eq!((result.good, result.guilty), (false, vec![peer(7)]));
     let span = rig.assembler.span_of(PieceIdx(0));
     assert!(rig.on_disk(span).iter().all(|byte| *byte == 0));
-    assert_eq!(rig.memory.used(), 0);
+    assert_eq!(rig.memory.blocks(), 0);
     assert!(rig.put_piece(0, 8, &[]).unwrap().good);
 }
 
@@ -200,7 +200,7 @@ fn without_memory_every_block_is_written_at_once() {
     let list = blocks(2);
     for block in &list[..2] {
         rig.put(*block, 1, true);
-        assert_eq!(rig.memory.used(), 0);
+        assert_eq!(rig.memory.blocks(), 0);
         let span = block.span(PIECE);
         let bytes = &truth()[span.start as usize..span.end as usize];
         assert_eq!(rig.on_disk(span), bytes);
@@ -248,7 +248,7 @@ fn a_full_piece_that_nobody_completes_is_missing_again() {
     let list = blocks(3);
     rig.put(list[0], 1, true);
     drop(rig.put(list[1], 1, true));
-    assert_eq!(rig.memory.used(), 0);
+    assert_eq!(rig.memory.blocks(), 0);
     assert!(rig.put_piece(3, 1, &[]).unwrap().good);
 }
 
@@ -316,7 +316,7 @@ proptest! {
                             prop_assert!(!result.good, "{liar} is innocent");
                         }
                     }
-                    prop_assert!(rig.memory.used() <= memory_max.max(u64::from(BLOCK_LEN)));
+                    prop_assert!(rig.memory.blocks() <= memory_max.max(u64::from(BLOCK_LEN)));
                 }
             }
             for had in 0..PIECES {
@@ -327,7 +327,7 @@ proptest! {
             }
         }
         prop_assert!(rig.assembler.state.lock().have.all());
-        prop_assert_eq!(rig.memory.used(), 0);
+        prop_assert_eq!(rig.memory.blocks(), 0);
         prop_assert_eq!(rig.on_disk(Span::new(0, u64::from(TOTAL))), truth());
     }
 }
