@@ -139,7 +139,8 @@ class World:
             try:
                 return Server(
                     self.binary, self.work, *peers.QUIET[1:], f"-x{CONNECTIONS}",
-                    f"-s{CONNECTIONS}", "-k1M", f"-j{SLOTS}", "--max-download-result=5000",
+                    f"-s{CONNECTIONS}", "-k1M", f"-j{SLOTS}", "--max-download-result=3",
+                    "--history-limit=5000",
                     "--console-log-level=warn", "--seed-time=0",
                     "--rpc-save-upload-metadata=false",
                     f"--listen-port={self.listen}",
@@ -170,7 +171,7 @@ class World:
         (self.root / "small.bin").write_bytes(b"x" * 70_000)
         small = server.call("aria2.addUri", [f"{self.nginx.url}/small.bin"])
         missing = server.call("aria2.addUri", [f"{self.nginx.url}/missing.bin"])
-        wait_for("results", lambda: len(server.call("aria2.tellStopped", 0, 9, ["gid"])) == 2)
+        wait_for("results", lambda: len(self.stopped(server)) == 2)
         for gid in (small, missing):
             self.entries[gid] = Entry(time.monotonic(), "live", {})
         for _ in range(SLOTS + 3):
@@ -317,10 +318,31 @@ class World:
                 entry.result = (time.monotonic(), row)
 
     @staticmethod
-    def stopped(server):
+    def stopped(server, **query):
+        """Results, those in the history with them."""
         keys = ["gid", "status", "errorCode", "totalLength", "completedLength", "infoHash",
-                "followedBy"]
-        return server.call("aria2.tellStopped", 0, 5000, keys)
+                "followedBy", "following", "files"]
+        rows = server.call("aria2.searchDownloadResult", query, 0, 5000, keys)
+        for row in rows:
+            row["files"] = [file["path"] for file in row["files"]]
+        return rows
+
+    def about(self, server, gid):
+        """A download or a result, wherever it is."""
+        try:
+            row = server.status(gid, "gid", "status", "infoHash", "followedBy", "following", "files")
+            row["files"] = [file["path"] for file in row["files"]]
+            return row
+        except RpcError:
+            return next(iter(self.stopped(server, gidPrefix=gid)), None)
+
+    def wait_complete(self, server, gid):
+        def probe():
+            row = self.about(server, gid)
+            check(row and row["status"] != "error", f"{gid} is {row}")
+            return row["status"] == "complete" and row
+
+        return wait_for(f"{gid} to be complete", probe, 120)
 
     # ---- after a restart ----------------------------------------------------------------------
 
@@ -331,6 +353,7 @@ class World:
             listed = server.call("aria2.tellActive", keys)
             waiting = server.call("aria2.tellWaiting", 0, 5000, keys)
             stopped = self.stopped(server)
+            listed += self.between(server, listed + waiting + stopped)
             self.adopt(server, listed + waiting + stopped)
             touched = [gid for gid, entry in self.entries.items()
                        if len(entry.facts) > 1 and not entry.real]
@@ -352,19 +375,27 @@ class World:
         self.orders, self.moves = [(0.0, [row["gid"] for row in waiting])], []
         return True
 
+    def between(self, server, rows):
+        """What changed its list between the calls that gave the rows."""
+        missing = self.entries.keys() - {row["gid"] for row in rows}
+        found = []
+        for gid in missing:
+            if row := self.about(server, gid):
+                found.append(row)
+        return found
+
     def adopt(self, server, rows):
         """Makes entries of what is there rightly, though no answer has told its GID."""
         found = {row["gid"] for row in rows}
         # It may have come between the calls that gave the rows.
         found |= {gid for row in rows for gid in row.get("followedBy", [])}
         for gid in found - self.entries.keys():
-            try:
-                row = server.status(gid, "following", "files", "infoHash")
-            except RpcError:
+            row = self.about(server, gid)
+            if row is None:
                 self.lost.append(f"{gid} is named and not there")
                 continue
             parent = self.entries.get(row.get("following"))
-            name = Path(row["files"][0]["path"]).name
+            name = Path(row["files"][0]).name
             if parent and parent.kind == "magnet":
                 if parent.leads_to in self.entries:
                     self.lost.append(f"{row['following']} led to {parent.leads_to} and {gid}")
@@ -399,7 +430,9 @@ class World:
             else:
                 fits = ("paused" if state == "paused" else "live") in wishes
             if not fits:
-                self.lost.append(f"{gid} is {state}, but was {wishes} ({entry.real})")
+                told = [round(killed - at, 1) for at, _, _ in entry.facts]
+                self.lost.append(f"{gid} is {state}, but was {wishes} ({entry.kind} {entry.real}), "
+                                 f"said {told} s before")
 
     def compare_results(self, stopped, states, killed):
         rows = {row["gid"]: row for row in stopped}
@@ -461,13 +494,13 @@ class World:
                 pass
         for gid, entry in self.entries.items():
             if entry.kind == "magnet":
-                server.wait_status(gid, "complete", timeout=120)
+                self.wait_complete(server, gid)
         self.adopt(server, self.stopped(server) + server.call("aria2.tellActive", ["gid"])
                    + server.call("aria2.tellWaiting", 0, 5000, ["gid"]))
         reals = {gid: entry for gid, entry in self.entries.items() if entry.real}
         for gid, entry in reals.items():
             try:
-                server.wait_status(gid, "complete", timeout=120)
+                shown = self.wait_complete(server, gid)["files"][0]
             except Failed as error:
                 self.wrong.append(f"{entry.real}: {error}")
                 continue
@@ -477,7 +510,6 @@ class World:
             if not source.is_right(server.downloads, entry.real):
                 self.wrong.append(f"{entry.real}: wrong bytes")
             path = server.downloads / entry.real
-            shown = server.status(gid, "files")["files"][0]["path"]
             if entry.kind != "torrent" and shown != str(path):
                 self.wrong.append(f"{entry.real} was written to {shown}")
         expected = {entry.real for entry in reals.values()} | {"small.bin"}

@@ -129,7 +129,9 @@ class Swarms:
         """Judges what the kill cost this torrent."""
         sent, claimed = self.at_kill.pop(name, (0, 0))
         if claimed is None:
-            claimed = self.total if complete else 0
+            # Where all of it was sent it is finished, or `note_end` finds it fetched again.
+            finished = complete or sent - self.lost[name] >= self.total
+            claimed = self.total if finished else 0
         cost = max(0, sent - self.lost[name] - claimed)
         self.lost[name] += cost
         self.again.append(cost)

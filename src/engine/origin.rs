@@ -111,7 +111,10 @@ pub(super) fn restore(
         OriginKind::Metalink => {
             let copy = payload.lock().take();
             let lost = || Failure::fatal(ErrorCode::FileIo, "its Metalink is lost");
-            let brief = metalink::of_kept(copy.ok_or_else(lost)?, origin.entry)?;
+            let (uris, brief) = metalink::of_kept(copy.ok_or_else(lost)?, origin.entry)?;
+            if download.uris.is_empty() {
+                download.uris = uris;
+            }
             Box::new(Brief { line, ..brief })
         }
     };

@@ -10,6 +10,7 @@ mod tests;
 mod writer;
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::base::error::{ErrorCode, Failure};
 
@@ -102,9 +103,10 @@ impl Metalink {
 }
 
 impl MetalinkFile {
-    /// A document that says the same of the file's content: name, size and hashes.
-    pub fn to_document(&self) -> String {
-        writer::write(self)
+    /// A document that says the same of the file's content (name, size and hashes), and that it is
+    /// had from these mirrors, the best first.
+    pub fn to_document(&self, mirrors: &[Arc<str>]) -> String {
+        writer::write(self, mirrors)
     }
 }
 

@@ -55,6 +55,7 @@ impl Destination {
             layout: &place.layout,
             root: &place.root,
             mine,
+            restored: self.restored.is_some(),
         };
         let steps = ContentTold {
             checking: &|| (told.phase)(Phase::Checking),

@@ -36,6 +36,9 @@ pub struct ContentOrder<'a> {
     pub root: &'a Path,
     /// This download has written here before, in this process or an earlier one.
     pub mine: bool,
+    /// It comes from the session of an earlier process, which may have finished it and been killed
+    /// before it could say so.
+    pub restored: bool,
 }
 
 /// Who is told what goes on.
@@ -72,6 +75,8 @@ enum Start {
     Resume(ControlFile),
     /// All of it is hashed; bytes uploaded so far.
     Check(u64),
+    /// All of it is hashed; files that are not ours or not finished are an error.
+    Recognize,
     /// It is taken for right.
     Believe,
 }
@@ -168,6 +173,8 @@ impl ContentOrder<'_> {
             Start::Believe
         } else if self.settings.allow_overwrite || self.mine {
             Start::Empty
+        } else if hashed && self.restored && self.has_all(layout, &believed(layout)) {
+            Start::Recognize
         } else if self.may_rename() {
             return Ok(None);
         } else {
@@ -239,6 +246,15 @@ impl ContentOrder<'_> {
                 uploaded = before;
                 checked = true;
                 self.spans_of(&hash(&self.all_pieces())?)
+            }
+            Start::Recognize => {
+                checked = true;
+                let written = self.spans_of(&hash(&self.all_pieces())?);
+                if !self.has_all(files.layout(), &written) {
+                    let text = format!("{} exists already", root.display());
+                    return Err(Failure::fatal(ErrorCode::FileExists, text));
+                }
+                written
             }
             Start::Resume(control) => {
                 uploaded = control.uploaded;

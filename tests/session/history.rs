@@ -36,18 +36,48 @@ fn the_history_outlives_kills_and_what_was_removed_does_not() {
     let seeded = json!([torrent.base64(), [], options]);
     server.call("aria2.addTorrent", seeded);
     wait(&server, 1);
-    for digit in ['1', '2', '3'] {
-        let options = json!({"gid": digit.to_string().repeat(16), "out": digit.to_string()});
+    let stalled = files.page("/stalled", &bytes(1000, 2));
+    files.set_gate("/stalled", 10);
+    let nowhere = format!("{uri}-is-not-here");
+    let ways = [
+        (&uri, "complete"),
+        (&nowhere, "error"),
+        (&stalled, "removed"),
+    ];
+    for (index, (uri, _)) in ways.iter().enumerate() {
+        let digit = (index + 1).to_string();
+        let gid = digit.repeat(16);
+        let options = json!({"gid": gid, "out": digit, "max-tries": "1"});
         server.call("aria2.addUri", json!([[uri], options]));
-        wait(&server, 2 + digit as usize - '1' as usize);
+        if index == 2 {
+            wait_for("its start", || {
+                let status = server.call("aria2.tellStatus", json!([gid]));
+                (status["status"] == "active" && status["connections"] != "0").then_some(())
+            });
+            server.call("aria2.forceRemove", json!([gid]));
+        }
+        wait(&server, 2 + index);
     }
     let all = ["3", "2", "1", "f"].map(|digit| digit.repeat(16));
-    assert_eq!(found(&server, json!({})), all);
+    let as_they_ended = |server: &Server| {
+        assert_eq!(found(server, json!({})), all);
+        for (gid, status) in [
+            (&all[0], "removed"),
+            (&all[1], "error"),
+            (&all[2], "complete"),
+        ] {
+            assert_eq!(
+                found(server, json!({"status": [status], "gidPrefix": gid})),
+                [gid.clone()]
+            );
+        }
+    };
+    as_they_ended(&server);
     server.call("aria2.saveSession", json!([]));
     server.kill();
 
     let server = Server::start(home.arioso(), &[&state, shown]);
-    assert_eq!(found(&server, json!({})), all);
+    as_they_ended(&server);
     assert_eq!(
         server
             .call("aria2.tellStopped", json!([0, 9]))

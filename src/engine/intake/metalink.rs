@@ -53,6 +53,7 @@ pub(in crate::engine) fn of_document(
     }
     let mut specs = Vec::new();
     for file in taste.choose(metalink) {
+        let mirrors = taste.mirrors(file);
         let torrent = file.torrents.iter().find_map(|it| usable_uri(&it.uri));
         specs.extend(torrent.map(|uri| torrent_spec(uri, &base, paused)));
         let brief = Brief {
@@ -61,14 +62,14 @@ pub(in crate::engine) fn of_document(
             // Not the document at hand, which would be kept as often as it has files.
             payload: Some(Payload::new(
                 PayloadKind::Metalink,
-                file.to_document().into(),
+                file.to_document(&mirrors).into(),
                 0,
             )),
             ..Brief::default()
         };
         specs.push(DownloadSpec {
             gid: None,
-            uris: taste.mirrors(file),
+            uris: mirrors,
             brief: Some(Box::new(brief)),
             options: with_fewer_connections(&base, file),
             paused,
@@ -78,19 +79,26 @@ pub(in crate::engine) fn of_document(
     specs
 }
 
-/// What the payload of an earlier process says of one file.
+/// What the payload of an earlier process says of one file, and its mirrors, the best first.
 ///
 /// # Errors
 /// It does not say anything we understand.
-pub(in crate::engine) fn of_kept(document: Bytes, entry: usize) -> Result<Brief, Failure> {
+pub(in crate::engine) fn of_kept(
+    document: Bytes,
+    entry: usize,
+) -> Result<(Box<[Arc<str>]>, Brief), Failure> {
     let metalink = Metalink::parse(&document, None)?;
     let lost = || Failure::fatal(ErrorCode::MetalinkParse, "its Metalink has no such file");
     let file = metalink.files.get(entry).ok_or_else(lost)?;
-    Ok(Brief {
+    let mut mirrors: Vec<&Resource> = file.resources.iter().collect();
+    mirrors.sort_by_key(|mirror| mirror.priority);
+    let uris = mirrors.iter().filter_map(|mirror| usable_uri(&mirror.uri));
+    let brief = Brief {
         job: Job::Known(Arc::new(Content::of_metalink(file))),
         payload: Some(Payload::new(PayloadKind::Metalink, document, entry)),
         ..Brief::default()
-    })
+    };
+    Ok((uris.collect(), brief))
 }
 
 /// The download that fetches the torrent of the next one; it is not kept on the disk.

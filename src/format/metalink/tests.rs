@@ -284,7 +284,11 @@ proptest! {
             prop_assert!(!file.name.starts_with('/') && !file.name.is_empty());
             let bad = |segment: &str| matches!(segment, "" | "." | "..");
             prop_assert!(!file.name.split('/').any(bad));
-            let again = Metalink::parse(file.to_document().as_bytes(), None).unwrap();
+            let mirrors = ["http://h/?a&b=<c>".into(), "ftp://m/".into()];
+            let again = Metalink::parse(file.to_document(&mirrors).as_bytes(), None).unwrap();
+            let kept = again.files[0].resources.iter();
+            let kept: Vec<_> = kept.map(|mirror| (mirror.uri.as_str(), mirror.priority)).collect();
+            prop_assert_eq!(kept, [("http://h/?a&b=<c>", 1), ("ftp://m/", 2)]);
             let told = |file: &MetalinkFile| {
                 let file = file.clone();
                 (file.name, file.size, file.hashes, file.pieces)

@@ -69,6 +69,7 @@ struct Rig {
     bt: BtSettings,
     content: Content,
     mine: bool,
+    restored: bool,
     verified: Cell<Option<Verified>>,
 }
 
@@ -81,6 +82,7 @@ impl Rig {
             bt: BtSettings::from(&options),
             content: content(&LENS, &bytes(), true),
             mine: false,
+            restored: false,
             verified: Cell::new(None),
         }
     }
@@ -120,6 +122,7 @@ impl Rig {
             layout: &layout,
             root: &root,
             mine: self.mine,
+            restored: self.restored,
         };
         let told = ContentTold {
             checking: &|| (),
@@ -213,6 +216,23 @@ fn what_is_there_is_hashed_where_that_is_asked_for_or_it_is_ours() {
         assert_eq!(rig.control().unwrap().have.hex(), "bff0");
         assert_eq!(ready.written.total(), 370_050 - PIECE as u64);
     }
+}
+
+#[test]
+fn what_an_earlier_process_has_finished_is_recognized_and_nothing_else() {
+    let rig = &mut Rig::new();
+    rig.write(5);
+    assert_eq!(rig.code(), ErrorCode::FileExists);
+    rig.restored = true;
+    assert!(rig.prepare().unwrap().found_whole);
+    fs::remove_file(rig.dir.path().join("top.aria2")).unwrap();
+    let foreign = rig.dir.path().join("top/a");
+    let mut data = fs::read(&foreign).unwrap();
+    data[40_000] ^= 1;
+    fs::write(&foreign, &data).unwrap();
+    assert_eq!(rig.code(), ErrorCode::FileExists);
+    assert!(rig.control().is_none());
+    assert_eq!(fs::read(&foreign).unwrap(), data);
 }
 
 #[test]
