@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Limits under load: no file descriptors left, 2,000 idle sockets, 10,000 downloads at once,
-100,000 results purged.
+"""Limits under load: no file descriptors left, 2,000 idle sockets, 10,000 downloads at once and
+little memory for it, 100,000 results purged.
 
 What is too much is refused politely, told in the log, and works again afterwards.
 """
@@ -19,6 +19,10 @@ from lib import (
 IDLE = 2000
 BATCH = 10_000
 RESULTS = 100_000
+# What a process that was refused memory would not outlive: all it has beyond its program.
+DATA_MAX = 192 * MIB
+# Of a download that waits, with its record in the session.
+EACH_MAX = 8 * 1024
 # A call while the server holds all that; much more than it takes, for busy machines.
 CALL_MAX = 0.25
 # A call during a purge, on a machine that does other things too.
@@ -26,8 +30,8 @@ PURGE_CALL_MAX = 2.0
 
 
 def limited(count):
-    """A command that runs the program with so many file descriptors."""
-    return ("prlimit", f"--nofile={count}:{count}")
+    """A command that runs the program with so many file descriptors, and not much memory."""
+    return ("prlimit", f"--nofile={count}:{count}", f"--data={DATA_MAX}")
 
 
 def timed(call, *args):
@@ -104,7 +108,8 @@ def answers(server):
 
 def big_batch():
     """Ten thousand downloads in one call."""
-    with scratch("limits") as work, Server(program(), work, "-j1", state=work / "state") as server:
+    with scratch("limits") as work, Server(
+            program(), work, "-j1", state=work / "state", wrap=limited(512)) as server:
         memory = resident(server)
         calls = [{"methodName": "aria2.addUri", "params": [
             "token:compat", [f"http://127.0.0.1:9/{number}"], {"pause": "true"}]}
@@ -116,7 +121,8 @@ def big_batch():
         check([row["gid"] for row in page] == gids[:1000], "the order is another")
         check(look < CALL_MAX, f"a page took {look:.3f} s")
         each = (resident(server) - memory) / BATCH
-        time.sleep(2.5)
+        check(each <= EACH_MAX, f"{each:.0f} bytes each")
+        server.call("aria2.saveSession")
         server.kill()
         with Server(program(), work, "-j1", state=work / "state", port=server.port) as again:
             check(int(again.call("aria2.getGlobalStat")["numWaiting"]) == BATCH, "some are lost")
@@ -157,8 +163,27 @@ def purge():
         return f"{took:.2f} s; others were answered {len(between)} times, in {worst * 1e3:.1f} ms at most"
 
 
+def too_long():
+    """A request beyond all bounds is refused before it has filled the memory, and told so."""
+    with scratch("limits") as work, Server(program(), work, wrap=limited(512)) as server:
+        memory = resident(server)
+        with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+            one.sendall(b"POST /jsonrpc HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (1 << 40))
+            # Who sends it all the same is not kept.
+            with contextlib.suppress(OSError):
+                for _ in range(64):
+                    one.sendall(bytes(MIB))
+            with contextlib.suppress(ConnectionError):
+                check(b" 413 " in one.recv(200), "not refused by 413")
+        grown = resident(server) - memory
+        check(grown < 16 * MIB, f"memory grew by {grown / MIB:.0f} MiB")
+        check(server.call("aria2.getVersion"), "no recovery")
+        return f"memory +{grown / MIB:.1f} MiB"
+
+
 def main():
     suite = Suite("limits")
+    suite.run("a request beyond all bounds", too_long)
     suite.run("idle RPC sockets", idle_sockets)
     suite.run("no file descriptors left", no_descriptors)
     suite.run("10,000 downloads in one batch", big_batch)

@@ -184,7 +184,7 @@ class World:
     def live_and_die(self, server, point):
         """Some calls, then death: at a failpoint, or at any instant."""
         due = time.monotonic() + (
-            self.random.uniform(1.5, 3.5) if point else self.random.uniform(0.05, 2.4))
+            self.random.uniform(1.0, 2.6) if point else self.random.uniform(0.05, 2.4))
         death = {"by": point}
         stop = threading.Event()
 
