@@ -24,6 +24,8 @@ from storm_sources import KINDS, Files, Swarms, encoded, waiting
 
 # Answered this long before a kill, a call counts: a second, and what the machine's load may add.
 SURE = 1.4
+# As long as this may a machine with too much to do hold up what takes no time elsewhere.
+LATE_MAX = 2.0
 # A finished file may take this long to reach a disk that four servers write to.
 SYNC = 10
 CONNECTIONS = 4
@@ -65,6 +67,7 @@ class Entry:
         self.info_hash = info_hash
         self.result = None  # what tellStopped showed of it
         self.leads_to = None  # GID of the torrent of a magnet link
+        self.fresh = False  # it came to be after the last start
 
     def say(self, at, wish=None, **options):
         _, old, before = self.facts[-1]
@@ -77,7 +80,8 @@ class Entry:
         return (sure[-1:] or [None]) + rest
 
     def settle(self, wish, options):
-        self.facts = [(0.0, wish, options)]
+        self.facts = [(self.facts[0][0] if self.fresh else 0.0, wish, options)]
+        self.fresh = False
 
 
 class World:
@@ -189,9 +193,12 @@ class World:
         stop = threading.Event()
 
         def reaper():
+            # How late this thread is woken shows what the server's threads have to wait as well.
+            last, late = time.monotonic(), 0
             while server.process.poll() is None and time.monotonic() < due and not stop.is_set():
                 time.sleep(0.004)
-            death["at"] = time.monotonic()
+                last, late = time.monotonic(), max(late, time.monotonic() - last - 0.004)
+            death["at"] = time.monotonic() - min(LATE_MAX, 5 * late)
             if server.process.poll() is None:
                 death["by"] = None
             server.kill()
@@ -397,10 +404,13 @@ class World:
             parent = self.entries.get(row.get("following"))
             name = Path(row["files"][0]).name
             if parent and parent.kind == "magnet":
-                if parent.leads_to in self.entries:
+                if parent.leads_to in self.entries and parent.leads_to in found:
                     self.lost.append(f"{row['following']} led to {parent.leads_to} and {gid}")
                 parent.leads_to = gid
-                self.entries[gid] = Entry(0.0, "live", {}, parent.real, "torrent", parent.info_hash)
+                # It may be so new that the next kill undoes it.
+                self.entries[gid] = Entry(time.monotonic(), "live", {}, parent.real, "torrent",
+                                          parent.info_hash)
+                self.entries[gid].fresh = True
             elif name in self.unborn:
                 options = self.unborn.pop(name)
                 self.entries[gid] = Entry(0.0, "live", options, name, "metalink")

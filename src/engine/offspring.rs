@@ -106,9 +106,15 @@ impl Core {
         }
     }
 
-    /// Puts downloads at the front of the queue that this one has led to.
+    /// Puts downloads at the front of the queue that this one has led to. Those it led to before
+    /// the process was killed, and could not tell of its own end any more, are they.
     pub(super) fn bring_forth(&mut self, parent: Gid, specs: Vec<DownloadSpec>) -> Vec<Gid> {
-        let gids = match self.add(specs, Some(0)) {
+        let there = self.offspring_of(parent);
+        let gids = match there.is_empty() {
+            true => self.add(specs, Some(0)),
+            false => Ok(there),
+        };
+        let gids = match gids {
             Ok(gids) => gids,
             Err(error) => {
                 warn!(gid = %parent, %error, "what Download GID#{parent} leads to is not added");
@@ -127,5 +133,14 @@ impl Core {
             rare.followed_by.extend(&gids);
         });
         gids
+    }
+
+    fn offspring_of(&self, parent: Gid) -> Vec<Gid> {
+        let registry = self.registry.lock();
+        let all = registry.active().chain(registry.waiting());
+        let ours = all
+            .chain(registry.stopped())
+            .filter(|download| download.following() == Some(parent));
+        ours.map(|download| download.gid).collect()
     }
 }
