@@ -79,14 +79,14 @@ pub(in crate::engine) fn of_document(
     specs
 }
 
-/// What the payload of an earlier process says of one file, and its mirrors, the best first.
+/// The mirrors of one file, the best first, and what else is known of it.
+type Kept = (Box<[Arc<str>]>, Brief);
+
+/// What the payload of an earlier process says of one file.
 ///
 /// # Errors
 /// It does not say anything we understand.
-pub(in crate::engine) fn of_kept(
-    document: Bytes,
-    entry: usize,
-) -> Result<(Box<[Arc<str>]>, Brief), Failure> {
+pub(in crate::engine) fn of_kept(document: Bytes, entry: usize) -> Result<Kept, Failure> {
     let metalink = Metalink::parse(&document, None)?;
     let lost = || Failure::fatal(ErrorCode::MetalinkParse, "its Metalink has no such file");
     let file = metalink.files.get(entry).ok_or_else(lost)?;
