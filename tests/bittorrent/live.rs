@@ -6,6 +6,7 @@ use arioso::Gid;
 use arioso::engine::Download;
 
 use crate::origin::{Origin, Reply, pattern};
+use crate::program::wait_for;
 use crate::rig::{LEN, Node, PIECE_LEN, Torrent, id, leech, one_file};
 
 fn change(node: &Node, gid: Gid, name: &str, value: &str) {
@@ -102,5 +103,7 @@ fn a_removal_while_seeding_leaves_the_files() {
         .block_on(seed.handle.until_quiet(given))
         .unwrap();
     torrent.check_files(&seed.files());
-    assert!(!seed.files().join("data.bin.aria2").exists());
+    wait_for("the control file to go", || {
+        (!seed.files().join("data.bin.aria2").exists()).then_some(())
+    });
 }
