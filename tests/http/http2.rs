@@ -150,6 +150,7 @@ async fn a_refused_stream_is_tried_again() {
     .await;
     let home = download_all(&origin, &["/f".to_owned()], &[]).await;
     assert_eq!(std::fs::read(home.file("f")).unwrap(), b"hello");
+    assert!(origin.seen_h1().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

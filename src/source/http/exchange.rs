@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_LENGTH, HOST, HeaderValue, SET_COOKIE};
-use reqwest::{Method, Request, Response, StatusCode, Version};
+use reqwest::{Client, Method, Request, Response, StatusCode, Version};
 use tokio::time::timeout;
 use tracing::debug;
 use url::Url;
@@ -21,6 +21,9 @@ use crate::source::fault::timed_out;
 
 /// A busy mirror's excuse is not waited for any longer.
 const BUSY_TIME_MAX: Duration = Duration::from_secs(5);
+/// So often a request is sent that the server does not look at; each time there may be a new
+/// connection.
+const SHARED_TRIES_MAX: u32 = 4;
 
 /// One mirror as it is reached now.
 pub struct Exchange {
@@ -250,10 +253,7 @@ impl Exchange {
         let patience = connection.connect_timeout + connection.timeout;
         let sent = async {
             match client {
-                HttpClient::Direct(client) => {
-                    let sent = client.execute(request).await;
-                    sent.map_err(|error| fault::failure_of(&error))
-                }
+                HttpClient::Direct(client) => execute(&client, request, way).await,
                 HttpClient::Dialled(client) => {
                     let sent = client.execute(request).await;
                     sent.map_err(|error| fault::failure_of_dialled(&*error))
@@ -314,6 +314,22 @@ async fn busy(failure: Failure, mut response: Response) -> Failure {
     Failure {
         retry: Retry::After(piece_seed::busy_for(&body, asked)),
         ..failure
+    }
+}
+
+async fn execute(client: &Client, mut request: Request, way: Way) -> Result<Response, Failure> {
+    let mut tries_left = if way == Way::Shared {
+        SHARED_TRIES_MAX
+    } else {
+        1
+    };
+    loop {
+        tries_left -= 1;
+        let again = request.try_clone().filter(|_| tries_left > 0);
+        match (client.execute(request).await, again) {
+            (Err(error), Some(again)) if fault::was_not_looked_at(&error) => request = again,
+            (sent, _) => return sent.map_err(|error| fault::failure_of(&error)),
+        }
     }
 }
 

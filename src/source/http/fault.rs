@@ -54,6 +54,19 @@ fn broken(error: &(dyn Error + 'static)) -> Failure {
     Failure::new(ErrorCode::Unknown, AT_ONCE, text)
 }
 
+/// Whether the server did not look at the request, as it was about to close the HTTP/2 connection
+/// (GOAWAY) or had too many streams on it.
+pub fn was_not_looked_at(error: &reqwest::Error) -> bool {
+    let refused = find::<h2::Error>(error).is_some_and(|error| match error.reason() {
+        Some(h2::Reason::NO_ERROR) => error.is_go_away(),
+        reason => reason == Some(h2::Reason::REFUSED_STREAM),
+    });
+    // The library calls a request that waited for its turn when the connection ended the user's
+    // own error, or canceled.
+    let waited = |error: &hyper::Error| error.is_canceled() || error.is_user();
+    refused || find::<hyper::Error>(error).is_some_and(waited)
+}
+
 /// 407 in answer to CONNECT. The HTTP library keeps that error's type to itself; its words are
 /// all there is to know it by, and a test watches them.
 fn refused_by_proxy(error: &reqwest::Error) -> bool {
