@@ -119,7 +119,7 @@ impl Feed {
             true => Vec::new(),
             false => vec![Entry {
                 uris,
-                options: gid_option(options),
+                options: own_options(options),
                 ..Entry::default()
             }],
         };
@@ -219,14 +219,21 @@ fn not_a_uri(text: &str) -> String {
     )
 }
 
-/// A GID given on the command line is that of the first download.
-fn gid_option(options: &OptionSet) -> Vec<(String, String)> {
-    let id = keys::GID.id;
-    let given = options.text(id).filter(|_| options.is_set(id));
-    given
-        .map(|gid| (id.name().to_owned(), gid))
-        .into_iter()
-        .collect()
+/// What the command line says of its own downloads only. A GID is that of the first one. An
+/// absolute `out` stays absolute, whatever `dir` says; elsewhere it is put below `dir`, as by aria2.
+fn own_options(options: &OptionSet) -> Vec<(String, String)> {
+    let given = |id: OptionId| options.text(id).filter(|_| options.is_set(id));
+    let mut own = Vec::new();
+    let mut set = |id: OptionId, text: &str| own.push((id.name().to_owned(), text.to_owned()));
+    if let Some(gid) = given(keys::GID.id) {
+        set(keys::GID.id, &gid);
+    }
+    let out = given(keys::OUT.id).filter(|out| out.starts_with('/'));
+    if let Some((dir, name)) = out.as_deref().and_then(|out| out.rsplit_once('/')) {
+        set(keys::DIR.id, if dir.is_empty() { "/" } else { dir });
+        set(keys::OUT.id, name);
+    }
+    own
 }
 
 fn open(path: &Path) -> Result<Input, Failure> {

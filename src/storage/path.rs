@@ -9,20 +9,9 @@ use crate::base::error::{ErrorCode, Failure};
 /// `name.N.ext` is tried up to this N (aria2 manual, `--auto-file-renaming`).
 const RENAME_MAX: u32 = 9999;
 
-/// What a name that begins with `/` means.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Absolute {
-    /// It stays as it is: on the command line.
-    Stays,
-    /// It is put below the directory like any other: over RPC.
-    BelowDir,
-}
-
-/// `dir` and `name` (which may hold sub-directories) as aria2 joins them.
-pub fn join(dir: &str, name: &str, absolute: Absolute) -> PathBuf {
-    if name.starts_with('/') && absolute == Absolute::Stays {
-        return PathBuf::from(name);
-    }
+/// `dir` and `name` (which may hold sub-directories) as aria2 joins them: one that begins with `/`
+/// is put below the directory like any other.
+pub fn join(dir: &str, name: &str) -> PathBuf {
     let mut path = String::with_capacity(dir.len() + 1 + name.len());
     path.push_str(if dir.is_empty() { "." } else { dir });
     if !path.ends_with('/') && !name.starts_with('/') {
@@ -126,13 +115,8 @@ mod tests {
             ("/dl", "../a", "/dl/../a"),
         ];
         for (dir, name, path) in cases {
-            assert_eq!(join(dir, name, Absolute::BelowDir), Path::new(path));
+            assert_eq!(join(dir, name), Path::new(path));
         }
-        assert_eq!(
-            join("/dl", "/dev/null", Absolute::Stays),
-            Path::new("/dev/null")
-        );
-        assert_eq!(join("/dl", "null", Absolute::Stays), Path::new("/dl/null"));
     }
 
     #[test]

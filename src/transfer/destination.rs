@@ -15,7 +15,7 @@ use crate::format::control_file::ControlFile;
 use crate::format::uri::Uri;
 use crate::option::settings::{DiskSettings, TransferSettings};
 use crate::source::{Facts, Identity};
-use crate::storage::path::{self, Absolute};
+use crate::storage::path;
 use crate::storage::verify::Watch;
 use crate::storage::{Files, Layout, OpenMode, make_parent};
 use crate::storage::{origin_note, progress};
@@ -186,7 +186,7 @@ impl Destination {
             (None, Some(name)) => name.to_owned(),
             (None, None) => name_of(uri),
         };
-        path::join(&dir, &name, Absolute::BelowDir)
+        path::join(&dir, &name)
     }
 
     /// Chooses the path, claims it and opens the file; reads what an earlier run left.

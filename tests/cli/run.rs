@@ -1,5 +1,6 @@
 use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::Stdio;
 
 use crate::file_server::{FileServer, bytes};
@@ -70,6 +71,38 @@ fn all_uris_are_mirrors_of_one_file_unless_told_otherwise() {
     let output = run(&mut home.arioso(), &["-P", "-Z", "-d", "p", &pattern]);
     assert_eq!(output.status.code(), Some(3), "{}", stdout(&output));
     assert!(home.file("p/one").exists() && home.file("p/two").exists());
+}
+
+/// Known bug 54: neither below `dir` nor renamed where it is a device.
+#[test]
+fn bug_54_an_absolute_out_stays_absolute() {
+    let (home, server) = (Home::new(), FileServer::start());
+    let body = bytes(100_000, 3);
+    let page = server.page("/one", &body);
+    let place = home.file("else/where");
+    let out = format!("--out={}", place.display());
+    let output = run(&mut home.arioso(), &["-d", "sub", &out, &page]);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    assert!(fs::read(place).unwrap() == body);
+    let output = run(&mut home.arioso(), &["-o", "/dev/null", &page]);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    assert_eq!(results(&stdout(&output))[0].0, "OK");
+    assert!(!Path::new("/dev/null.1").exists() && !Path::new("/dev/null.aria2").exists());
+}
+
+/// Known bug 55: a path may look like a URI of another scheme.
+#[test]
+fn bug_55_a_torrent_whose_path_looks_like_a_uri() {
+    let home = Home::new();
+    fs::create_dir(home.file("E:")).unwrap();
+    let info = format!(
+        "d4:infod6:lengthi5e4:name1:n12:piece lengthi16384e6:pieces20:{}ee",
+        "x".repeat(20)
+    );
+    fs::write(home.file("E:/x.torrent"), info).unwrap();
+    let output = run(&mut home.arioso(), &["-S", "E://x.torrent"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    assert!(stdout(&output).contains("1|./n"), "{}", stdout(&output));
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn the_history_outlives_kills_and_what_was_removed_does_not() {
         ] {
             assert_eq!(
                 found(server, json!({"status": [status], "gidPrefix": gid})),
-                [gid.clone()]
+                std::slice::from_ref(gid)
             );
         }
     };

@@ -187,7 +187,8 @@ options! { 6;
         tags: [Advanced, File],
     }
 
-    /// Name of the file, below the directory of dir. Has no effect on torrents. With
+    /// Name of the file, below the directory of dir (on the command line, one that begins with /
+    /// stays where it says). Has no effect on torrents. With
     /// force-sequential or input-file the one of the command line is ignored; each entry of the
     /// input file may have its own.
     OUT: Text = "out" {
