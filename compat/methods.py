@@ -36,7 +36,7 @@ INTENDED = {
         ("listMethods", "listMethods needs none", "listMethods with one"), "methods of our own come behind aria2's"),
     **dict.fromkeys(
         ("getDownloadResultCount", "searchDownloadResult", "requeueDownloadResult", "exportSession", "removeWithFiles",
-         "setPeerBlocklist"),
+         "setPeerBlocklist", "getPeerBlocklist"),
         "aria2c has no such method; tests/rpc has them"),
     "option values that are no strings": "numbers and booleans are taken instead of dropped",
 }
@@ -105,6 +105,7 @@ READS = [
     ("exportSession", a("exportSession", "../a.session")),
     ("removeWithFiles", call("arioso.removeWithFiles", UNKNOWN)),
     ("setPeerBlocklist", call("arioso.setPeerBlocklist", ["nonsense"])),
+    ("getPeerBlocklist", call("arioso.getPeerBlocklist")),
     ("saveSession without a name", a("saveSession")),
     # Envelopes.
     ("no method", '{"jsonrpc":"2.0","id":1}'),

@@ -61,8 +61,8 @@ def addresses():
             _ip("route", "del", "239.192.152.143/32", "dev", "lo")
 
 
-def free_port(host=IP):
-    """A port free for TCP and UDP."""
+def free_port(host=""):
+    """A port free for TCP and UDP, on every address if none is named."""
     while True:
         port = lib.free_port()
         with contextlib.suppress(OSError), socket.socket() as tcp, socket.socket(
