@@ -20,7 +20,8 @@ from pathlib import Path
 
 import peers
 from lib import (
-    MIB, ROOT, Failed, Nginx, Server, Suite, check, program, sample, scratch, sha256, wait_for,
+    MIB, ROOT, Failed, Nginx, Server, Suite, check, fresh, program, sample, scratch, sha256,
+    wait_for,
 )
 
 SIZE = 24 * MIB + 99
@@ -178,8 +179,7 @@ def error_ends(supervisor, name, codes, kind):
 
 @contextlib.contextmanager
 def small_disk(work, size):
-    place = work / "small-disk"
-    place.mkdir()
+    place = fresh(work / "small-disk")
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place]
     mounted = subprocess.run(mount, capture_output=True).returncode == 0
     try:

@@ -152,6 +152,13 @@ def scratch(prefix):
         shutil.rmtree(path, ignore_errors=True)
 
 
+def fresh(path):
+    """The directory of a check, empty even where the check runs once more."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
+    return path
+
+
 def wait_for(what, probe, timeout=60.0, interval=0.05):
     """Calls `probe` until it returns something true, and returns that."""
     deadline = time.monotonic() + timeout

@@ -72,9 +72,7 @@ class Rig:
 
     def run(self, case, program, *args, before=None, feed=None):
         """Exit code, files with their contents, and all that was said."""
-        home = self.folder / f"{case}-{program}"
-        shutil.rmtree(home, ignore_errors=True)
-        home.mkdir()
+        home = lib.fresh(self.folder / f"{case}-{program}")
         if before:
             before(home)
         command = [self.programs[program].path, *OPTIONS, "-d", str(home), *map(str, args)]
@@ -292,18 +290,20 @@ def cases(rig):
                                                               f"{base}/{seeded.name}</metaurl>"))
         shapes = {}
         for name, program in rig.programs.items():
-            home = rig.folder / f"relations-{name}"
-            home.mkdir()
+            home = lib.fresh(rig.folder / f"relations-{name}")
             port = f"--listen-port={peers.free_port()}"
             with lib.Server(program, home, *alone[1:], port) as server:
                 parent = server.call("aria2.addUri", [by_url])
                 torrent = server.call("aria2.addUri", [f"{base}/{seeded.name}"])
-                document = base64.b64encode(joined.encode()).decode()
-                gids = server.call("aria2.addMetalink", document)
                 idle = lambda: server.call("aria2.getGlobalStat")["numActive"] == "0"
                 followed = lambda gid: server.status(gid).get("followedBy", [])
                 lib.wait_for("the followers", lambda: followed(parent) and followed(torrent), 30)
-                lib.wait_for("the end", idle, 60)
+                lib.wait_for("their end", idle, 60)
+                # The same torrent again: only one of them may run at a time.
+                document = base64.b64encode(joined.encode()).decode()
+                gids = server.call("aria2.addMetalink", document, {"dir": str(home / "again")})
+                ended = lambda: server.status(gids[-1])["status"] in ("complete", "error")
+                lib.wait_for("the end", lambda: ended() and idle(), 60)
                 rows = server.call("aria2.tellStopped", 0, 100)
                 keys = ("followedBy", "following", "belongsTo")
                 label = {parent: "metalink", torrent: "torrent"}
@@ -383,9 +383,7 @@ def cases(rig):
             lib.check(bad_one.url in said, f"the bad mirror is not named: {said[-1500:]}")
             by_ftp = (folder / f"vsftpd-{ftp_port}.log").read_text().count("OK DOWNLOAD")
             lib.check(told > 0, "the tracker was not asked")
-            # How much each gives is a matter of who comes first: mirrors may hold everything.
-            lib.check(f"peer connected address={peers.IP}:{seed.port}" in said,
-                      "the seed was not connected")
+            lib.check(given > 0, "nothing came from the seed")
             lib.check(by_ftp > 0, "nothing came by FTP")
             return (f"{given} bytes from the seed, {bad_one.count(0, len(DATA))} from the bad "
                     f"mirror, {by_ftp} transfers by FTP")
@@ -396,8 +394,7 @@ def cases(rig):
     def resumed():
         text = v4(entry("x.bin", sizes(), whole(), pieces(), url(good)))
         path = local("resumed.meta4", text)
-        home = rig.folder / "resumed-ours"
-        home.mkdir()
+        home = lib.fresh(rig.folder / "resumed-ours")
         command = [rig.programs["ours"].path, *OPTIONS, "-d", str(home), "-M", str(path)]
         process = subprocess.Popen([*command, "--max-download-limit=1M"], cwd=home,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -421,8 +418,7 @@ def cases(rig):
         return f"{sent} of {len(DATA)} bytes"
 
     def over_rpc():
-        home = rig.folder / "rpc"
-        home.mkdir()
+        home = lib.fresh(rig.folder / "rpc")
         document = base64.b64encode(two.encode()).decode()
         bad_name = base64.b64encode(v4(entry("../x", url(good))).encode()).decode()
         texts = {}
