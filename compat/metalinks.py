@@ -197,6 +197,8 @@ def cases(rig):
     yield differ("version-4", two, code=0)
     yield differ("version-3", three, code=0)
     yield differ("pieces-and-hash", v4(entry("x.bin", sizes(), whole(), pieces(), url(good))), code=0)
+    yield differ("pieces-not-checked", v4(entry("x.bin", sizes(), whole(), pieces(DATA[::-1]), url(good))),
+                 "--realtime-chunk-checksum=false", code=0)
     yield differ("no-size", v4(entry("x.bin", whole(), url(good))), code=0)
     yield differ("wrong-whole-hash", v4(entry("x.bin", sizes(), wrong, url(good))), code=32)
     yield differ("wrong-hash-of-a-weak-kind",

@@ -331,7 +331,7 @@ class World:
     @staticmethod
     def stopped(server, **query):
         """Results, those in the history with them."""
-        keys = ["gid", "status", "errorCode", "totalLength", "completedLength", "infoHash",
+        keys = ["gid", "status", "errorCode", "errorMessage", "totalLength", "completedLength", "infoHash",
                 "followedBy", "following", "files"]
         rows = server.call("aria2.searchDownloadResult", query, 0, 5000, keys)
         for row in rows:
@@ -376,7 +376,8 @@ class World:
         except RpcError:
             return self.compare(server, killed)  # one ended between two calls
         states = {row["gid"]: row["status"] for row in listed + waiting + stopped}
-        self.compare_states(states, killed)
+        why = {row["gid"]: row.get("errorMessage") for row in stopped}
+        self.compare_states(states, why, killed)
         self.compare_content(listed + waiting + stopped)
         self.compare_results(stopped, states, killed)
         self.compare_options(options, killed)
@@ -432,7 +433,7 @@ class World:
                     self.lost.append(f"{row['gid']} has led to {row.get('followedBy')}, not to "
                                      f"{entry.leads_to}")
 
-    def compare_states(self, states, killed):
+    def compare_states(self, states, why, killed):
         for gid, entry in self.entries.items():
             wishes = {fact and fact[1] for fact in entry.allowed(killed)}
             state = states.get(gid)
@@ -446,7 +447,7 @@ class World:
             if not fits:
                 told = [round(killed - at, 1) for at, _, _ in entry.facts]
                 self.lost.append(f"{gid} is {state}, but was {wishes} ({entry.kind} {entry.real}), "
-                                 f"said {told} s before")
+                                 f"said {told} s before: {why.get(gid)}")
 
     def compare_results(self, stopped, states, killed):
         rows = {row["gid"]: row for row in stopped}

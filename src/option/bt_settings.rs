@@ -33,16 +33,12 @@ pub struct BtSettings {
     pub seed_ratio: f64,
     pub seed_time: Option<Duration>,
     pub hash_check_seed: bool,
-    pub hook_after_hash_check: bool,
     pub seed_unverified: bool,
     pub remove_unselected: bool,
     /// Indexes from 1; empty: all.
     pub selected: Vec<RangeInclusive<u32>>,
     /// `INDEX=PATH` lines.
     pub index_out: Arc<[Arc<str>]>,
-    pub save_metadata: bool,
-    pub load_saved_metadata: bool,
-    pub metadata_only: bool,
     pub tracker: TrackerSettings,
 }
 
@@ -103,14 +99,10 @@ impl From<&OptionSet> for BtSettings {
             seed_ratio: set.get(keys::SEED_RATIO),
             seed_time: set.get(keys::SEED_TIME).map(minutes),
             hash_check_seed: set.get(keys::BT_HASH_CHECK_SEED),
-            hook_after_hash_check: set.get(keys::BT_ENABLE_HOOK_AFTER_HASH_CHECK),
             seed_unverified: set.get(keys::BT_SEED_UNVERIFIED),
             remove_unselected: set.get(keys::BT_REMOVE_UNSELECTED_FILE),
             selected: set.get(keys::SELECT_FILE),
             index_out: set.get(keys::INDEX_OUT),
-            save_metadata: set.get(keys::BT_SAVE_METADATA),
-            load_saved_metadata: set.get(keys::BT_LOAD_SAVED_METADATA),
-            metadata_only: set.get(keys::BT_METADATA_ONLY),
             tracker: TrackerSettings::from(set),
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::keys;
 use super::set::OptionSet;
 use super::value::{
-    DownloadResult, EventPoll, FileAllocation, Follow, FtpTls, FtpType, LogLevel, PieceSelector,
+    DownloadResult, EventPoll, FileAllocation, FtpTls, FtpType, LogLevel, PieceSelector,
     ProxyMethod, TlsVersion, UriSelector, split_digest,
 };
 use crate::base::secret::Secret;
@@ -45,6 +45,8 @@ pub struct TransferSettings {
     /// `type=hex`, in lower case.
     pub checksum: Option<String>,
     pub check_integrity: bool,
+    /// Pieces of a Metalink are hashed as they become complete.
+    pub realtime_chunk_checksum: bool,
     pub hash_check_only: bool,
     pub dry_run: bool,
     pub remote_time: bool,
@@ -57,8 +59,6 @@ pub struct TransferSettings {
     pub save_interval: Option<Duration>,
     pub down_limit: Rate,
     pub up_limit: Rate,
-    pub follow_torrent: Follow,
-    pub follow_metalink: Follow,
 }
 
 impl From<&OptionSet> for TransferSettings {
@@ -89,6 +89,7 @@ impl From<&OptionSet> for TransferSettings {
                 .and_then(|text| split_digest(&text))
                 .map(|(kind, hex)| format!("{kind}={hex}")),
             check_integrity: set.get(keys::CHECK_INTEGRITY),
+            realtime_chunk_checksum: set.get(keys::REALTIME_CHUNK_CHECKSUM),
             hash_check_only: set.get(keys::HASH_CHECK_ONLY),
             dry_run: set.get(keys::DRY_RUN),
             remote_time: set.get(keys::REMOTE_TIME),
@@ -99,8 +100,6 @@ impl From<&OptionSet> for TransferSettings {
             save_interval: interval(set.get(keys::AUTO_SAVE_INTERVAL)),
             down_limit: rate(set.get(keys::MAX_DOWNLOAD_LIMIT)),
             up_limit: rate(set.get(keys::MAX_UPLOAD_LIMIT)),
-            follow_torrent: set.get(keys::FOLLOW_TORRENT),
-            follow_metalink: set.get(keys::FOLLOW_METALINK),
         }
     }
 }
@@ -122,7 +121,6 @@ pub struct HttpSettings {
     pub accept_gzip: bool,
     pub no_cache: bool,
     pub keep_alive: bool,
-    pub pipelining: bool,
     pub use_head: bool,
     pub want_digest: bool,
     /// Mirrors that `Link` headers name are used.
@@ -155,7 +153,6 @@ impl From<&OptionSet> for HttpSettings {
             accept_gzip: set.get(keys::HTTP_ACCEPT_GZIP),
             no_cache: set.get(keys::HTTP_NO_CACHE),
             keep_alive: set.get(keys::ENABLE_HTTP_KEEP_ALIVE),
-            pipelining: set.get(keys::ENABLE_HTTP_PIPELINING),
             use_head: set.get(keys::USE_HEAD),
             want_digest: set.get(keys::HTTP_WANT_DIGEST) && !set.get(keys::NO_WANT_DIGEST_HEADER),
             link_mirrors: set.get(keys::HTTP_LINK_MIRRORS),
@@ -478,7 +475,6 @@ pub struct RpcSettings {
     pub tls_version_min: TlsVersion,
     pub allow_origin_all: bool,
     pub request_len_max: u64,
-    pub save_upload_metadata: bool,
     /// Whether hook commands may be set over RPC.
     pub allow_hooks: bool,
     /// Names the server may be called by where no secret is set.
@@ -528,7 +524,6 @@ impl From<&OptionSet> for RpcSettings {
             tls_version_min: set.get(keys::MIN_TLS_VERSION),
             allow_origin_all: set.get(keys::RPC_ALLOW_ORIGIN_ALL),
             request_len_max: bytes(set.get(keys::RPC_MAX_REQUEST_SIZE)),
-            save_upload_metadata: set.get(keys::RPC_SAVE_UPLOAD_METADATA),
             allow_hooks: set.get(keys::RPC_ALLOW_HOOKS),
             allowed_hosts: set
                 .get(keys::RPC_ALLOWED_HOST)
@@ -563,7 +558,6 @@ pub struct ConsoleSettings {
     /// `None`: no summaries.
     pub summary_interval: Option<Duration>,
     pub results: DownloadResult,
-    pub show_files: bool,
     pub daemon: bool,
     /// `None`: as the system has it.
     pub open_files_max: Option<u64>,
@@ -586,7 +580,6 @@ impl From<&OptionSet> for ConsoleSettings {
             show_readout: set.get(keys::SHOW_CONSOLE_READOUT),
             summary_interval: interval(set.get(keys::SUMMARY_INTERVAL)),
             results: set.get(keys::DOWNLOAD_RESULT),
-            show_files: set.get(keys::SHOW_FILES),
             daemon: set.get(keys::DAEMON),
             open_files_max: set
                 .get(keys::RLIMIT_NOFILE)

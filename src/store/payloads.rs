@@ -12,6 +12,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tracing::warn;
 
+use super::file::beside;
 use super::record::{Origin, OriginKind, Record};
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::failpoint;
@@ -74,7 +75,8 @@ impl Payloads {
     }
 
     /// Writes the payload of a record, if it is not there yet. It survives the end of this
-    /// process; [`Payloads::sync`] has it survive more.
+    /// process; [`Payloads::sync`] has it survive more. A restored download brings its payload
+    /// once more: the one that is there is replaced in one step, or a kill would leave a part.
     pub fn keep(&mut self, record: &Record) -> Result<(), Failure> {
         let Some(path) = payload_path(&self.dir, record) else {
             self.drop(record.gid);
@@ -83,9 +85,11 @@ impl Payloads {
         let Some(bytes) = record.payload.lock().clone() else {
             return Ok(());
         };
+        let part = beside(&path, ".part");
         failpoint::hit("payload.write");
         fs::create_dir_all(&self.dir)
-            .and_then(|()| fs::write(&path, &bytes))
+            .and_then(|()| fs::write(&part, &bytes))
+            .and_then(|()| fs::rename(&part, &path))
             .map_err(|error| Failure::from_io(&error, ErrorCode::FileIo, path.display()))?;
         failpoint::hit("payload.written");
         self.known.insert(record.gid);

@@ -376,3 +376,31 @@ fn the_history_keeps_torrents() {
     sync(&store);
     assert_eq!(fs::read_dir(dir.path().join("history")).unwrap().count(), 0);
 }
+
+/// A kill while a torrent is written once more must not leave a part of it: what is there is
+/// never written into.
+#[test]
+fn a_torrent_that_is_there_is_replaced_in_one_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let of = |bytes: &'static str| {
+        let mut torrent = record(7, Place::Waiting, 7);
+        torrent.origin = Some(Origin::new(OriginKind::Torrent));
+        torrent.payload = Arc::new(parking_lot::Mutex::new(Some(bytes.into())));
+        torrent
+    };
+    put(&store, of("d4:infode"));
+    sync(&store);
+    let [entry] = &fs::read_dir(dir.path().join("torrents"))
+        .unwrap()
+        .collect::<Vec<_>>()[..]
+    else {
+        panic!("one torrent");
+    };
+    let (path, other) = (entry.as_ref().unwrap().path(), dir.path().join("other"));
+    fs::hard_link(&path, &other).unwrap();
+    put(&store, of("d4:infoe"));
+    sync(&store);
+    assert_eq!(fs::read(path).unwrap(), b"d4:infoe");
+    assert_eq!(fs::read(other).unwrap(), b"d4:infode");
+}

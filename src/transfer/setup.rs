@@ -70,7 +70,10 @@ impl Setup {
             (prior, detail.restored.take())
         };
         let hashed = known.as_ref().is_some_and(|known| known.pieces.is_some());
-        let plan = plan_of(spec, &settings, content.as_ref(), hashed);
+        let of_torrent = known.as_ref().is_some_and(|known| known.torrent.is_some());
+        // What peers send cannot go unchecked.
+        let checked = hashed && (settings.realtime_chunk_checksum || of_torrent);
+        let plan = plan_of(spec, &settings, content.as_ref(), checked);
         let destination = Destination {
             gid: spec.gid,
             settings: settings.clone(),

@@ -209,8 +209,9 @@ options! { 6;
         tags: [Advanced, Http, Ftp],
     }
 
-    /// Verify each piece as soon as it is complete where piece hashes are known, and fetch a bad
-    /// one again.
+    /// Verify each piece of a Metalink as soon as it is complete where piece hashes are known, and
+    /// fetch a bad one again. Without, only the whole file is verified, where it has a hash.
+    /// Torrents are always verified.
     REALTIME_CHUNK_CHECKSUM: bool = "realtime-chunk-checksum" {
         arg: "true|false",
         kind: Kind::Flag,
