@@ -74,9 +74,9 @@ impl Payloads {
         &self.dir
     }
 
-    /// Writes the payload of a record, if it is not there yet. It survives the end of this
-    /// process; [`Payloads::sync`] has it survive more. A restored download brings its payload
-    /// once more: the one that is there is replaced in one step, or a kill would leave a part.
+    /// Writes the payload of a record, if it is not there yet (a restored download brings its own
+    /// once more). It survives the end of this process; [`Payloads::sync`] has it survive more.
+    /// Another one is replaced in one step, or a kill would leave a part.
     pub fn keep(&mut self, record: &Record) -> Result<(), Failure> {
         let Some(path) = payload_path(&self.dir, record) else {
             self.drop(record.gid);
@@ -85,6 +85,10 @@ impl Payloads {
         let Some(bytes) = record.payload.lock().clone() else {
             return Ok(());
         };
+        if self.known.contains(&record.gid) && fs::read(&path).is_ok_and(|there| there == bytes) {
+            *record.payload.lock() = None;
+            return Ok(());
+        }
         let part = beside(&path, ".part");
         failpoint::hit("payload.write");
         fs::create_dir_all(&self.dir)
