@@ -1,7 +1,9 @@
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
+use std::thread;
 
 use crate::file_server::{FileServer, bytes};
 use crate::program::{Home, free_port, kill, run, stderr, stdout, wait_for};
@@ -233,6 +235,52 @@ fn conf_file_is_under_the_command_line() {
         run(&mut home.arioso(), &["--no-conf", &uri]).status.code(),
         Some(0)
     );
+}
+
+#[test]
+fn conf_file_in_the_xdg_directory() {
+    let (home, server) = (Home::new(), FileServer::start());
+    let uri = server.page("/a", &bytes(1000, 5));
+    fs::create_dir_all(home.path("xdg/aria2")).unwrap();
+    write(&home, "xdg/aria2/aria2.conf", "out=from-xdg\n");
+    let mut program = home.arioso();
+    program.env("XDG_CONFIG_HOME", home.path("xdg"));
+    let output = run(&mut program, &[&uri]);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    assert!(home.file("from-xdg").exists());
+}
+
+#[test]
+fn proxies_of_the_environment_are_asked() {
+    for (variable, uri, asked) in [
+        ("http_proxy", "http://h.test/f", "GET http://h.test/f "),
+        ("https_proxy", "https://h.test/f", "CONNECT h.test:443 "),
+        ("ftp_proxy", "ftp://h.test/f", "GET ftp://h.test/f "),
+        ("all_proxy", "http://h.test/f", "GET http://h.test/f "),
+    ] {
+        let home = Home::new();
+        let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", proxy.local_addr().unwrap());
+        let told = thread::spawn(move || {
+            let (mut stream, _) = proxy.accept().unwrap();
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            let _ = stream.write_all(b"HTTP/1.1 404 no\r\nContent-Length: 0\r\n\r\n");
+            line
+        });
+        let mut program = home.arioso();
+        program.env(variable, &address);
+        let output = run(&mut program, &["--max-tries=1", uri]);
+        assert_ne!(output.status.code(), Some(0), "{}", stdout(&output));
+        let line = told.join().unwrap();
+        assert!(line.starts_with(asked), "{variable}: {line}");
+    }
+    let (home, server) = (Home::new(), FileServer::start());
+    let uri = server.page("/a", &bytes(1000, 5));
+    let mut program = home.arioso();
+    program.env("http_proxy", "http://127.0.0.1:1");
+    program.env("no_proxy", "127.0.0.1");
+    assert_eq!(run(&mut program, &[&uri]).status.code(), Some(0));
 }
 
 #[test]

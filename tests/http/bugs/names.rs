@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::chain::download;
+use crate::chain::{download, download_in};
 use crate::origin::{Origin, Reply, pattern};
+use crate::program::Home;
 
 #[test]
 fn bug_32_cookies_of_a_firefox_that_runs() {
@@ -44,6 +45,42 @@ fn bug_32_cookies_of_a_firefox_that_runs() {
         "{text}"
     );
     assert!(text.contains("\tn\tv\n"), "{text}");
+}
+
+#[test]
+fn cookies_of_a_chromium_are_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("Cookies");
+    let browser = rusqlite::Connection::open(&path).unwrap();
+    browser
+        .execute_batch(
+            "CREATE TABLE cookies (host_key TEXT, path TEXT, is_secure INTEGER,
+                 expires_utc INTEGER, name TEXT, value TEXT);
+             INSERT INTO cookies VALUES ('127.0.0.1', '/', 0, 15644473600000000, 'a', '1');",
+        )
+        .unwrap();
+    let data = pattern(1000);
+    let origin = Origin::with_file(data.clone());
+    let load = format!("--load-cookies={}", path.display());
+    download(&[&load], &[&origin.url("/f")]).is_complete(&data);
+    assert_eq!(origin.seen()[0].header("cookie"), Some("a=1"));
+}
+
+/// Bytes of a name are Latin-1 unless `content-disposition-default-utf8` says otherwise.
+#[test]
+fn names_in_utf_8_are_taken_where_that_is_said() {
+    let data = pattern(1000);
+    let body = data.clone();
+    let origin = Origin::start(move |seen| {
+        let name = "Content-Disposition: attachment; filename=\"na\u{ef}f\"";
+        Reply::file(&body, seen, &[name])
+    });
+    for (said, name) in [("true", "na\u{ef}f"), ("false", "na\u{c3}\u{af}f")] {
+        let option = format!("--content-disposition-default-utf8={said}");
+        let chain = download_in(Home::new(), &[&option], &[&origin.url("/f")]);
+        assert_eq!(chain.code, 0, "{}", chain.text);
+        assert!(chain.home.file(name).exists(), "{said}: {}", chain.text);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use rustls::version::{TLS12, TLS13};
 use crate::chain::{Chain, download};
 use crate::name_server::{self, Answer};
 use crate::origin::{Origin, Reply, pattern};
+use crate::program::{Home, run, stdout};
 use crate::tls_front::{TlsFront, tls_file};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -204,4 +206,47 @@ fn bug_30_and_31_old_tls_and_certificates_for_another_purpose_are_refused() {
     // Nobody vouches for it where the authority is not named.
     let front = TlsFront::start(origin.address(), "server.pem", &TLS13);
     download(&[], &[&format!("https://{}/f", front.address)]).failed(1);
+}
+
+/// The system's authorities are trusted; where there are none, Mozilla's, which have not signed ours.
+#[test]
+fn the_systems_authorities_are_trusted_and_bundled_ones_stand_in() {
+    let data = pattern(1000);
+    let origin = Origin::with_file(data.clone());
+    let front = TlsFront::start(origin.address(), "server.pem", &TLS13);
+    let uri = format!("https://{}/f", front.address);
+    let ours = tls_file("authority.pem");
+    for (roots, argument, code, stands_in) in [
+        (
+            ours.as_path(),
+            "--check-certificate=true".to_owned(),
+            0,
+            false,
+        ),
+        (
+            Path::new("/no/such"),
+            "--check-certificate=true".to_owned(),
+            1,
+            true,
+        ),
+        (
+            Path::new("/no/such"),
+            format!("--ca-certificate={}", ours.display()),
+            0,
+            false,
+        ),
+    ] {
+        let home = Home::new();
+        let mut program = home.arioso();
+        program
+            .env("SSL_CERT_FILE", roots)
+            .env("SSL_CERT_DIR", "/no/such");
+        let output = run(
+            &mut program,
+            &["--no-conf", "--max-tries=1", &argument, &uri],
+        );
+        let text = stdout(&output);
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert_eq!(text.contains("Mozilla's are used"), stands_in, "{text}");
+    }
 }
