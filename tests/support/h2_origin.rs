@@ -8,15 +8,13 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, version};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::origin::{Origin, Reply, Seen, Step};
-use crate::tls_front::tls_file;
+use crate::tls_front::server_config;
 
 type Script = dyn Fn(&Seen) -> Reply + Send + Sync;
 
@@ -94,18 +92,7 @@ impl H2Origin {
 }
 
 fn config() -> ServerConfig {
-    let path = tls_file("server.pem");
-    let chain = CertificateDer::pem_file_iter(&path).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&version::TLS13])
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            chain.collect::<Result<_, _>>().unwrap(),
-            PrivateKeyDer::from_pem_file(&path).unwrap(),
-        )
-        .unwrap();
+    let mut config = server_config("server.pem", &version::TLS13);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config
 }

@@ -22,19 +22,7 @@ impl TlsFront {
         identity: &str,
         version: &'static SupportedProtocolVersion,
     ) -> Self {
-        let path = tls_file(identity);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let chain = CertificateDer::pem_file_iter(&path).unwrap();
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                chain.collect::<Result<_, _>>().unwrap(),
-                PrivateKeyDer::from_pem_file(&path).unwrap(),
-            )
-            .unwrap();
-        let config = Arc::new(config);
+        let config = Arc::new(server_config(identity, version));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let names: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -51,6 +39,22 @@ impl TlsFront {
     pub fn names(&self) -> Vec<String> {
         self.names.lock().unwrap().clone()
     }
+}
+
+/// A server with the certificate of this name.
+pub fn server_config(identity: &str, version: &'static SupportedProtocolVersion) -> ServerConfig {
+    let path = tls_file(identity);
+    let chain = CertificateDer::pem_file_iter(&path).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            chain.collect::<Result<_, _>>().unwrap(),
+            PrivateKeyDer::from_pem_file(&path).unwrap(),
+        )
+        .unwrap()
 }
 
 pub fn tls_file(name: &str) -> PathBuf {
