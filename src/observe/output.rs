@@ -79,8 +79,9 @@ impl LogFile {
 
     fn write(&mut self, text: &[u8]) -> io::Result<()> {
         let full = self.limits.len_max.is_some_and(|max| self.len >= max);
-        if full {
-            self.put_aside()?;
+        if full && self.put_aside().is_err() {
+            // It is still open, and is tried again when it has grown as much once more.
+            self.len = 0;
         }
         self.len += text.len() as u64;
         self.file.write_all(text)
@@ -94,20 +95,21 @@ impl LogFile {
         };
         let kept = self.limits.old_files_max;
         for number in (1..kept).rev() {
-            rename_if_there(&old(number), &old(number + 1))?;
+            unless_gone(fs::rename(old(number), old(number + 1)))?;
         }
-        if kept == 0 {
-            fs::remove_file(&self.path)?;
-        } else {
-            fs::rename(&self.path, old(1))?;
+        // Another program may have put it aside already.
+        match kept {
+            0 => unless_gone(fs::remove_file(&self.path))?,
+            _ => unless_gone(fs::rename(&self.path, old(1)))?,
         }
         *self = LogFile::open(&self.path, self.limits)?;
         Ok(())
     }
 }
 
-fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::rename(from, to) {
+/// What became of a file that does not have to be there.
+fn unless_gone(done: io::Result<()>) -> io::Result<()> {
+    match done {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
@@ -269,6 +271,31 @@ mod tests {
         assert_eq!(read("a"), "one\ntwo\n");
         assert_eq!(read("b"), "three\n");
         assert_eq!(output.pending.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_log_file_that_cannot_be_put_aside_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let limits = LogLimits {
+            len_max: Some(5),
+            old_files_max: 1,
+        };
+        let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+        let mut log = LogFile::open(&path, limits).unwrap();
+        log.write(b"first\n").unwrap();
+        // As logrotate does it.
+        fs::rename(&path, dir.path().join("taken")).unwrap();
+        log.write(b"second\n").unwrap();
+        assert_eq!(
+            (read("taken"), read("log")),
+            ("first\n".into(), "second\n".into())
+        );
+        // Its old name is taken by what cannot be replaced.
+        fs::create_dir_all(dir.path().join("log.1/in-use")).unwrap();
+        log.write(b"third\n").unwrap();
+        log.write(b"fourth\n").unwrap();
+        assert_eq!(read("log"), "second\nthird\nfourth\n");
     }
 
     #[test]
