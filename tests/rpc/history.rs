@@ -204,6 +204,21 @@ fn results_that_are_no_longer_shown_are_found() {
         ] {
             assert!(row.contains(part), "{part} in {row}");
         }
+        // Digits that several downloads share mean none of the history either.
+        let waiting = ["a100000000000000", "a200000000000000"];
+        for gid in waiting {
+            let params = format!(r#"[["http://h/"],{{"gid":"{gid}","pause":"true"}}]"#);
+            server.call("aria2.addUri", &params);
+        }
+        for method in ["aria2.removeDownloadResult", "aria2.requeueDownloadResult"] {
+            assert_eq!(
+                server.call(method, r#"["a"]"#),
+                r#"400 "error":{"code":1,"message":"GID a is not unique"}"#
+            );
+        }
+        for gid in waiting {
+            server.call("aria2.remove", &format!(r#"["{gid}"]"#));
+        }
         let again = server.call(
             "aria2.requeueDownloadResult",
             r#"["a0",{"out":"again.mp4","pause":"true"}]"#,

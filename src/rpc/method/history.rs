@@ -137,7 +137,10 @@ impl Change for RequeueDownloadResult {
                     .map(parts)
                     .ok_or_else(|| RpcError::refused(format!("No download result for GID#{gid}")))
             })?,
-            Err(unknown) => parts(&older_result(backend, &self.gid).await?.ok_or(unknown)?),
+            Err(unknown @ RequestError::UnknownGid(_)) => {
+                parts(&older_result(backend, &self.gid).await?.ok_or(unknown)?)
+            }
+            Err(refused) => return Err(refused.into()),
         };
         let given = changes(self.options, &[ADD], backend.allow_hooks);
         check(&given)?;

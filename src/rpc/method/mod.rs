@@ -112,8 +112,8 @@ impl Reply {
 }
 
 /// The download whose GID begins with `prefix`.
-fn resolve(engine: &EngineHandle, prefix: &str) -> Result<Gid, RpcError> {
-    Ok(engine.read(|registry| registry.find(prefix).map(|download| download.gid()))?)
+fn resolve(engine: &EngineHandle, prefix: &str) -> Result<Gid, RequestError> {
+    engine.read(|registry| registry.find(prefix).map(|download| download.gid()))
 }
 
 impl From<RequestError> for RpcError {

@@ -1,6 +1,6 @@
 //! The order of the queue, and the list of results.
 
-use crate::engine::How;
+use crate::engine::{How, RequestError};
 
 use super::super::dispatch::Backend;
 use super::super::error::RpcError;
@@ -81,10 +81,11 @@ impl Change for RemoveDownloadResult {
     async fn call(self, backend: &Backend) -> Result<Reply, RpcError> {
         match resolve(&backend.engine, &self.gid) {
             Ok(gid) => backend.engine.remove_result(gid).await?,
-            Err(unknown) => {
+            Err(unknown @ RequestError::UnknownGid(_)) => {
                 let older = older_result(backend, &self.gid).await?.ok_or(unknown)?;
                 backend.engine.forget_history(older.gid()).await?;
             }
+            Err(refused) => return Err(refused.into()),
         }
         Ok(Reply::Ok)
     }
