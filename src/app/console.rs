@@ -201,6 +201,11 @@ impl Console {
         }
     }
 
+    /// How the table of results is to look.
+    pub fn show_results(&mut self, results: DownloadResult) {
+        self.settings.results = results;
+    }
+
     /// Keeps what the table of results needs.
     pub fn take_fed(&mut self, fed: Fed) {
         self.fed = Some(fed);

@@ -181,9 +181,11 @@ impl Session {
         self.hooks.handle(&hooks, event);
     }
 
-    /// Brings the log to where `aria2.changeGlobalOption` wants it.
+    /// Brings the log and the table of results to where `aria2.changeGlobalOption` wants them.
     fn follow(&mut self, options: &watch::Receiver<Arc<OptionSet>>) {
-        let wanted = FileLog::from(&ConsoleSettings::from(&**options.borrow()));
+        let settings = ConsoleSettings::from(&**options.borrow());
+        self.console.show_results(settings.results);
+        let wanted = FileLog::from(&settings);
         if wanted == self.file_log {
             return;
         }

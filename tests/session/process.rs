@@ -69,6 +69,19 @@ fn log_follows_the_global_options() {
 }
 
 #[test]
+fn the_table_of_results_follows_the_global_options() {
+    for (word, shown) in [("full", true), ("hide", false)] {
+        let home = Home::new();
+        let server = Server::start(home.arioso(), &["--state-dir="]);
+        let change = json!([{"download-result": word}]);
+        server.call("aria2.changeGlobalOption", change);
+        let (status, says) = server.stop_and_listen();
+        assert_eq!(status, 0);
+        assert_eq!(says.contains("avg speed  |  %|"), shown, "{says}");
+    }
+}
+
+#[test]
 fn shutdown_is_orderly_and_a_second_signal_is_not_waited_for() {
     let (home, files) = (Home::new(), FileServer::start());
     let uri = files.page("/a", &bytes(1_000_000, 2));

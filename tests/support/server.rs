@@ -5,6 +5,7 @@
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command};
+use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
 
@@ -14,6 +15,8 @@ use crate::program::{PATIENCE, free_port, kill, wait_for};
 pub struct Server {
     pub child: Child,
     pub port: u16,
+    /// What it says on standard output once it listens.
+    says: Option<JoinHandle<String>>,
 }
 
 impl Server {
@@ -41,8 +44,17 @@ impl Server {
             }
         }
         // Somebody has to read on, or the program would find its pipe full.
-        std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
-        Server { child, port }
+        let says = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            // What can be read of it is enough.
+            let _ = lines.read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        Server {
+            child,
+            port,
+            says: Some(says),
+        }
     }
 
     /// The result of a call that must succeed.
@@ -69,9 +81,16 @@ impl Server {
     }
 
     /// Ends it by signal and gives its exit status.
-    pub fn stop(mut self) -> i32 {
+    pub fn stop(self) -> i32 {
+        self.stop_and_listen().0
+    }
+
+    /// As [`Self::stop`], and what it has said on standard output.
+    pub fn stop_and_listen(mut self) -> (i32, String) {
         kill(&self.child, "TERM");
-        self.child.wait().unwrap().code().unwrap()
+        let status = self.child.wait().unwrap().code().unwrap();
+        let says = self.says.take().unwrap();
+        (status, says.join().unwrap())
     }
 }
 
