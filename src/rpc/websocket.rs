@@ -59,11 +59,13 @@ where
     };
     let mut writing = std::pin::pin!(writer.run());
     tokio::select! {
-        () = &mut writing => {}
+        // An answer is queued before the writer looks for the events it has led to.
+        biased;
         () = reader.run() => {
             // What has been answered is still written.
             let _ = tokio::time::timeout(CLOSE_MAX, writing).await;
         }
+        () = &mut writing => {}
     }
 }
 
