@@ -476,12 +476,19 @@ class World:
             return
         at, order = sure[-1]
         moved = {gid for when, gid in self.moves if when >= at - 0.1}
+        # What was started since comes back at the front. It waits there where one of those that ran
+        # with it had ended, which the store is told only when the file is on the disk.
+        moved |= {gid for gid, entry in self.entries.items() if entry.real
+                  and any(fact and fact[1] == "live" for fact in entry.allowed(killed))}
         present, known = set(now), set(order)
         before = [gid for gid in order if gid in present and gid not in moved]
         after = [gid for gid in now if gid in known and gid not in moved]
-        if before != after:
-            place = next(i for i, (a, b) in enumerate(zip(before, after)) if a != b)
-            self.lost.append(f"order differs from place {place} of {len(before)}")
+        for place, (old, new) in enumerate(zip(before, after)):
+            if old != new:
+                real = new in self.entries and self.entries[new].real
+                self.lost.append(f"order differs from place {place} of {len(before)}: {new} is "
+                                 f"there ({real}), {old} was")
+                break
 
     def settle(self, gid, entry, state, options):
         if entry.kind == "torrent" and entry.real:
