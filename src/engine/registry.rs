@@ -1,5 +1,7 @@
 //! Pure: every download by GID, and the three lists: active, waiting and stopped.
 
+mod order;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque, vec_deque};
 use std::slice;
 use std::sync::Arc;
@@ -13,10 +15,6 @@ use super::state::{DownloadState, ListKind, Outcome, Refused, StateInput, Step};
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::gid::{Gid, GidPrefix};
 use crate::option::OptionSet;
-
-/// Distance of neighbours in the queue's order numbers: so many can be put between two before
-/// the queue has to be numbered anew.
-const ORDER_GAP: i64 = 1 << 20;
 
 /// All downloads. The engine alone changes it; others borrow it for a look
 /// ([`super::EngineHandle::read`]).
@@ -265,6 +263,8 @@ impl Registry {
             return false;
         }
         debug_assert_eq!(download.state.list(), ListKind::Queue);
+        // A session file has each GID once.
+        self.dropped_failures.remove(&download.gid);
         let slot = self.keep(download);
         self.enqueue(slot, position.unwrap_or(usize::MAX));
         true
@@ -617,19 +617,7 @@ impl Registry {
         let index = index.min(self.queue.len());
         let ready = self.slot(slot).is_some_and(Download::may_start);
         self.queue.insert(index, slot, ready);
-        let order_at = |index: usize| Some(self.slot(self.queue.get(index)?)?.order);
-        let before = index.checked_sub(1).and_then(order_at);
-        match order_between(before, order_at(index + 1)) {
-            Some(order) => self.set_order(slot, order),
-            None => self.renumber_queue(),
-        }
-    }
-
-    fn renumber_queue(&mut self) {
-        let slots: Vec<u32> = self.queue.iter().collect();
-        for (index, slot) in slots.into_iter().enumerate() {
-            self.set_order(slot, index as i64 * ORDER_GAP);
-        }
+        self.number_in_queue(index);
     }
 
     /// Places of active and stopped ones only ever grow.
@@ -702,19 +690,6 @@ fn place_differs(old: &DownloadState, new: &DownloadState) -> bool {
         (old, new),
         (DownloadState::Active(_), DownloadState::Active(_))
     )
-}
-
-/// A number between those of two neighbours; `None` if there is no room.
-fn order_between(before: Option<i64>, after: Option<i64>) -> Option<i64> {
-    match (before, after) {
-        (None, None) => Some(0),
-        (Some(before), None) => before.checked_add(ORDER_GAP),
-        (None, Some(after)) => after.checked_sub(ORDER_GAP),
-        (Some(before), Some(after)) => {
-            let middle = before + after.checked_sub(before)? / 2;
-            (middle > before).then_some(middle)
-        }
-    }
 }
 
 /// Downloads of one list, from either end; skipping in the waiting list is cheap.
