@@ -10,7 +10,7 @@ use super::request::RequestError;
 use super::session::download_of;
 use super::{Core, EngineHandle};
 use crate::base::gid::Gid;
-use crate::store::{Found, HistoryKey, Record, Search};
+use crate::store::{Found, Group, HistoryKey, Record, Search};
 
 /// Some of the results of the history, the latest first.
 #[derive(Default)]
@@ -86,7 +86,9 @@ impl Core {
         }
         registry.forget_failure(gid);
         if let Some(store) = &self.store {
-            store.remove(gid);
+            let mut group = Group::default();
+            group.remove(gid);
+            store.change(group);
         }
         Ok(())
     }

@@ -75,7 +75,7 @@ use crate::format::metainfo::Metainfo;
 use crate::limit::{LimitBranch, LimitTree};
 use crate::option::settings::EngineSettings;
 use crate::option::{OptionSet, keys};
-use crate::store::Store;
+use crate::store::{Group, Store};
 use crate::transfer::{Control, Document, Ended, Job, Phase, TransferReport, TransferSpec};
 
 const TICK: Duration = Duration::from_secs(1);
@@ -183,10 +183,11 @@ impl Core {
                 let mut run = self.running.remove(&gid);
                 let document = run.as_mut().and_then(|run| run.document.take());
                 let metadata = run.and_then(|run| self.bury(gid, run));
-                if let Some(metainfo) = metadata.filter(|_| ended == Ended::Complete) {
+                let leads_on = ended == Ended::Complete && !self.is_being_removed(gid);
+                if let Some(metainfo) = metadata.filter(|_| leads_on) {
                     self.follow_magnet(gid, metainfo);
                 }
-                if let Some(document) = document.filter(|_| ended == Ended::Complete) {
+                if let Some(document) = document.filter(|_| leads_on) {
                     self.follow_document(gid, *document);
                 }
                 if let Some((kind, subject)) = self.interruption(gid, &ended) {
@@ -247,10 +248,20 @@ impl Core {
         let Ended::Failed(failure) = ended else {
             return false;
         };
-        let option = |download: &Download| download.options.get(keys::RETRY_ON_DISK_FULL);
-        let retries = self.registry.lock().get(gid).is_some_and(option);
+        let (retries, is_paused) = {
+            let registry = self.registry.lock();
+            let Some(download) = registry.get(gid) else {
+                return false;
+            };
+            let is_paused = *download.state() == DownloadState::Stopping(Then::Pause);
+            (download.options.get(keys::RETRY_ON_DISK_FULL), is_paused)
+        };
         if !space::may_come_back(failure, retries) || !self.step(gid, &StateInput::Held) {
             return false;
+        }
+        if is_paused {
+            // Its user has paused it meanwhile: it does not go on by itself.
+            return true;
         }
         warn!(%gid, code = failure.code.code(), "Download GID#{gid} waits: {failure}");
         self.registry.lock().hold(gid, failure.clone());
@@ -494,19 +505,20 @@ impl Core {
         let Some(store) = &self.store else {
             return;
         };
+        let mut group = Group::default();
         for gid in changes.gone {
             if !registry.is_kept(gid) {
-                store.remove(gid);
+                group.remove(gid);
             }
         }
         for download in changes.fallen {
             // Without a history it is gone.
             if self.settings.history_len() == 0 {
-                store.remove(download.gid());
+                group.remove(download.gid());
                 continue;
             }
             let saved = session::Saved::of(&download);
-            store.archive(download.gid(), Box::new(move || saved.into_record()), false);
+            group.archive(download.gid(), Box::new(move || saved.into_record()), false);
         }
         for gid in changes.changed {
             if self.syncer.is_busy_with(gid) {
@@ -515,15 +527,16 @@ impl Core {
             }
             if let Some(download) = registry.kept(gid) {
                 let saved = session::Saved::of(download);
-                store.put(gid, Box::new(move || saved.into_record()));
+                group.put(gid, Box::new(move || saved.into_record()));
             }
         }
         for gid in changes.fallen_failures {
             if let Some(download) = registry.kept(gid) {
                 let saved = session::Saved::of(download);
-                store.archive(gid, Box::new(move || saved.into_record()), true);
+                group.archive(gid, Box::new(move || saved.into_record()), true);
             }
         }
+        store.change(group);
     }
 
     fn publish_events(&mut self) {

@@ -7,7 +7,8 @@ use tracing::{info, warn};
 
 use super::brief::Line;
 use super::intake::{DownloadSpec, metalink, torrent};
-use super::{Core, reception};
+use super::state::{DownloadState, Then};
+use super::{Core, Download, reception};
 use crate::base::gid::Gid;
 use crate::format::metainfo::Metainfo;
 use crate::option::keys::{BT_METADATA_ONLY, BT_SAVE_METADATA, PAUSE_METADATA};
@@ -29,6 +30,13 @@ impl Core {
         }
     }
 
+    /// Whether somebody has removed it, just before its transfer came to its end.
+    pub(super) fn is_being_removed(&self, gid: Gid) -> bool {
+        let registry = self.registry.lock();
+        let state = registry.get(gid).map(Download::state);
+        state == Some(&DownloadState::Stopping(Then::Remove))
+    }
+
     /// A magnet link has served its purpose: its torrent is next in the queue.
     pub(super) fn follow_magnet(&mut self, parent: Gid, metainfo: Arc<Metainfo>) {
         let spec = {
@@ -48,7 +56,7 @@ impl Core {
                 gid: Some(line.gid.unwrap_or(parent)),
                 ..line
             });
-            let paused = options.get(PAUSE_METADATA);
+            let paused = begins_paused(download);
             torrent::of_metadata(metainfo, magnet, line, options.clone(), paused)
         };
         self.bring_forth(parent, vec![spec]);
@@ -57,13 +65,18 @@ impl Core {
     /// A torrent or Metalink has been fetched: its files are next in the queue, or, if it was
     /// fetched for another download, that one gets its peers.
     pub(super) fn follow_document(&mut self, parent: Gid, document: Document) {
-        let (whole, uri, options) = {
+        let (whole, uri, options, paused) = {
             let registry = self.registry.lock();
             let Some(download) = registry.get(parent) else {
                 return;
             };
-            let uri = download.uris().first().cloned();
-            (download.belongs_to(), uri, download.options().clone())
+            let (uri, paused) = (download.uris().first().cloned(), begins_paused(download));
+            (
+                download.belongs_to(),
+                uri,
+                download.options().clone(),
+                paused,
+            )
         };
         if let Some(whole) = whole {
             return match document {
@@ -75,7 +88,6 @@ impl Core {
             text,
             gid: Some(parent),
         });
-        let paused = options.get(PAUSE_METADATA);
         let specs = match document {
             Document::Torrent(metainfo, bytes) => {
                 vec![torrent::of_fetched(metainfo, bytes, line, options, paused)]
@@ -143,4 +155,10 @@ impl Core {
             .filter(|download| download.following() == Some(parent));
         ours.map(|download| download.gid).collect()
     }
+}
+
+/// Whether what a download leads to is paused: as its options say, or because its user has paused
+/// it just before its transfer came to its end.
+fn begins_paused(parent: &Download) -> bool {
+    parent.options().get(PAUSE_METADATA) || *parent.state() == DownloadState::Stopping(Then::Pause)
 }

@@ -660,6 +660,49 @@ http://h/d\t
     assert_eq!(saved, expected);
 }
 
+/// A failure that is no result any more is still named by session files, and its GID is free.
+#[tokio::test]
+async fn a_session_file_has_each_gid_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("session");
+    let path = file.to_str().unwrap().to_owned();
+    let rig = Rig::new(&[("save-session", &path), ("max-download-result", "0")]);
+    rig.add('a', &[]).await;
+    rig.fail('a', ErrorCode::Timeout);
+    settle().await;
+    assert_eq!(rig.lists(), "||");
+    let count = || {
+        let saved = std::fs::read_to_string(&file).unwrap();
+        saved.matches("gid=a000000000000001").count()
+    };
+    rig.handle.save_session().await.unwrap();
+    assert_eq!(count(), 1);
+    rig.add('a', &[]).await;
+    rig.handle.save_session().await.unwrap();
+    assert_eq!(count(), 1);
+}
+
+#[tokio::test]
+async fn who_pauses_a_download_that_has_run_out_of_space_is_heeded() {
+    let dir = tempfile::tempdir().unwrap();
+    let full = Failure::fatal(ErrorCode::DiskFull, "text");
+    let pairs = [("retry-on-disk-full", "true"), ("file-allocation", "none")];
+    let mut rig = Rig::with_dir(&pairs, Some(dir.path()));
+    rig.script.lock().deaf = true;
+    rig.add('a', &[]).await;
+    rig.handle.pause(gid('a'), false).await.unwrap();
+    rig.end('a', Ended::Failed(full));
+    assert_eq!(rig.events().await, "a:Started a:Paused");
+    let is_held = |registry: &Registry| registry.get(gid('a')).unwrap().held().is_some();
+    assert!(!rig.handle.read(is_held));
+    rig.shutdown().await;
+    // The next process does not begin it either.
+    let rig = Rig::with_dir(&pairs, Some(dir.path()));
+    settle().await;
+    assert_eq!(rig.lists(), "|(a)|");
+    rig.shutdown().await;
+}
+
 #[tokio::test]
 async fn session_without_file_or_store() {
     let rig = Rig::new(&[]);

@@ -60,11 +60,38 @@ pub struct Restored {
     pub same_boot: bool,
 }
 
-enum Job {
-    Put(Gid, MakeRecord),
+/// Changes that belong together: a process that is killed leaves all of them or none, unless they
+/// are more than a thousand. Of several changes of one download the last counts.
+#[derive(Default)]
+pub struct Group(Vec<(Gid, Change)>);
+
+impl Group {
+    /// Notes a new or changed download.
+    pub fn put(&mut self, gid: Gid, record: MakeRecord) {
+        self.0.push((gid, Change::Put(record)));
+    }
+
+    /// Moves a result to the history. One that a session file still names is to stay among the
+    /// downloads as well.
+    pub fn archive(&mut self, gid: Gid, record: MakeRecord, stays: bool) {
+        self.0.push((gid, Change::Archive(record, stays)));
+    }
+
+    /// Notes that a download or a result of the history is gone for good.
+    pub fn remove(&mut self, gid: Gid) {
+        self.0.push((gid, Change::Gone));
+    }
+}
+
+enum Change {
+    Put(MakeRecord),
     /// To the history; true: it stays among the downloads as well.
-    Archive(Gid, MakeRecord, bool),
-    Remove(Gid),
+    Archive(MakeRecord, bool),
+    Gone,
+}
+
+enum Job {
+    Change(Group),
     ClearHistory,
     HistoryMax(usize),
     Search(Search),
@@ -100,20 +127,9 @@ impl Store {
         Ok((store, restored))
     }
 
-    /// Notes a new or changed download. It is on disk within a second.
-    pub fn put(&self, gid: Gid, record: MakeRecord) {
-        self.send(Job::Put(gid, record));
-    }
-
-    /// Moves a result to the history. One that a session file still names is to stay among the
-    /// downloads as well.
-    pub fn archive(&self, gid: Gid, record: MakeRecord, stays: bool) {
-        self.send(Job::Archive(gid, record, stays));
-    }
-
-    /// Notes that a download or a result of the history is gone for good.
-    pub fn remove(&self, gid: Gid) {
-        self.send(Job::Remove(gid));
+    /// Notes what has changed. It is on disk within a second.
+    pub fn change(&self, group: Group) {
+        self.send(Job::Change(group));
     }
 
     /// Forgets the whole history.

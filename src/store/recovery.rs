@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use tracing::{debug, error, info};
 
 use super::history::Found;
-use super::writer::{Change, Changes, Writer};
-use super::{Job, open};
+use super::writer::{Changes, Writer};
+use super::{Change, Job, open};
 use crate::base::error::{ErrorCode, Failure};
 
 /// Between two tries.
@@ -78,15 +78,7 @@ fn take_in(jobs: &Receiver<Job>, changes: &mut Changes, failure: &Failure) -> bo
     let until = Instant::now() + RETRY;
     loop {
         match jobs.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(Job::Put(gid, make)) => {
-                changes.by_gid.insert(gid, Change::Put(make));
-            }
-            Ok(Job::Remove(gid)) => {
-                changes.by_gid.insert(gid, Change::Gone);
-            }
-            Ok(Job::Archive(gid, make, stays)) => {
-                changes.by_gid.insert(gid, Change::Archive(make, stays));
-            }
+            Ok(Job::Change(group)) => changes.by_gid.extend(group.0),
             Ok(Job::ClearHistory) => {
                 changes.clears_history = true;
                 for change in changes.by_gid.values_mut() {

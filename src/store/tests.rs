@@ -28,8 +28,22 @@ fn record(number: u64, place: Place, order: i64) -> Record {
     record
 }
 
+fn group_of(records: impl IntoIterator<Item = Record>) -> Group {
+    let mut group = Group::default();
+    for record in records {
+        group.put(record.gid, Box::new(move || record));
+    }
+    group
+}
+
 fn put(store: &Store, record: Record) {
-    store.put(record.gid, Box::new(move || record));
+    store.change(group_of([record]));
+}
+
+fn remove(store: &Store, number: u64) {
+    let mut group = Group::default();
+    group.remove(gid(number));
+    store.change(group);
 }
 
 fn numbers(restored: &Restored) -> Vec<u64> {
@@ -57,7 +71,7 @@ fn everything_is_back_in_order() {
     put(&store, record(4, Place::Complete, 9));
     put(&store, record(5, Place::Error, 8));
     put(&store, record(6, Place::Waiting, 6));
-    store.remove(gid(6));
+    remove(&store, 6);
     put(&store, record(1, Place::Waiting, -9));
     sync(&store);
     drop(store);
@@ -256,7 +270,7 @@ fn child() {
     for number in 1..=300 {
         put(&store, record(number, Place::Waiting, number as i64));
     }
-    store.remove(gid(300));
+    remove(&store, 300);
     println!("PUT");
     std::thread::sleep(Duration::from_secs(60));
     drop(store);
@@ -306,7 +320,31 @@ fn archive(store: &Store, number: u64, stays: bool) {
         at: 1000 + number,
         ..record(number, Place::Complete, number as i64)
     };
-    store.archive(record.gid, Box::new(move || record), stays);
+    archive_record(store, record, stays);
+}
+
+fn archive_record(store: &Store, record: Record, stays: bool) {
+    let mut group = Group::default();
+    group.archive(record.gid, Box::new(move || record), stays);
+    store.change(group);
+}
+
+/// A kill between two batches would leave a part.
+#[test]
+fn what_belongs_together_is_written_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open::open(dir.path()).unwrap();
+    let mut changes = writer::Changes::default();
+    let some = |numbers: std::ops::Range<u64>| {
+        group_of(numbers.map(|number| record(number, Place::Waiting, number as i64)))
+    };
+    writer.gather(some(1..1000), &mut changes).unwrap();
+    assert_eq!(changes.by_gid.len(), 999);
+    writer.gather(some(2000..2003), &mut changes).unwrap();
+    assert_eq!((changes.by_gid.len(), writer.tally.count), (3, 999));
+    // More than memory is to hold goes in parts.
+    writer.gather(some(3000..5500), &mut changes).unwrap();
+    assert_eq!((changes.by_gid.len(), writer.tally.count), (500, 3002));
 }
 
 #[test]
@@ -334,10 +372,10 @@ fn results_move_to_the_history_and_are_not_loaded_from_it() {
     assert_eq!(look(&store, None, 0, 0).count, 8);
     // Moving it once more makes no second one of it.
     archive(&store, 10, true);
-    store.remove(gid(17));
+    remove(&store, 17);
     store.set_history_max(5);
     assert_eq!(history(&store, None, 0, 9), [18, 16, 15, 14]);
-    store.remove(gid(18));
+    remove(&store, 18);
     store.close().unwrap();
     let (store, _) = Store::open(dir.path()).unwrap();
     assert_eq!(history(&store, None, 0, 9), [16, 15, 14]);
@@ -359,7 +397,7 @@ fn the_history_keeps_torrents() {
     let again = torrent.clone();
     put(&store, torrent);
     sync(&store);
-    store.archive(again.gid, Box::new(move || again), false);
+    archive_record(&store, again, false);
     sync(&store);
     assert_eq!(
         fs::read_dir(dir.path().join("torrents")).unwrap().count(),
@@ -372,7 +410,7 @@ fn the_history_keeps_torrents() {
         found.records[0].payload.lock().as_deref(),
         Some(&b"d4:infoe"[..])
     );
-    store.remove(gid(7));
+    remove(&store, 7);
     sync(&store);
     assert_eq!(fs::read_dir(dir.path().join("history")).unwrap().count(), 0);
 }

@@ -16,7 +16,7 @@ use super::payloads::Payloads;
 use super::record::Record;
 use super::session_text::{Naming, push_entry};
 use super::tally::Tally;
-use super::{Job, MakeRecord, file};
+use super::{Change, Group, Job, MakeRecord, file};
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::failpoint;
 use crate::base::gid::Gid;
@@ -42,13 +42,6 @@ pub(super) struct Changes {
     pub clears_history: bool,
     /// Remembered for a writer that goes on in place of this one.
     pub history_max: Option<usize>,
-}
-
-pub(super) enum Change {
-    Put(MakeRecord),
-    /// To the history; true: it stays among the downloads as well.
-    Archive(MakeRecord, bool),
-    Gone,
 }
 
 pub(super) struct Writer {
@@ -105,16 +98,8 @@ impl Writer {
                 Some(time) => jobs.recv_timeout(time),
             };
             match job {
-                Ok(Job::Put(gid, make)) => {
-                    changes.by_gid.insert(gid, Change::Put(make));
-                    plan.changed();
-                }
-                Ok(Job::Archive(gid, make, stays)) => {
-                    changes.by_gid.insert(gid, Change::Archive(make, stays));
-                    plan.changed();
-                }
-                Ok(Job::Remove(gid)) => {
-                    changes.by_gid.insert(gid, Change::Gone);
+                Ok(Job::Change(group)) => {
+                    self.gather(group, changes)?;
                     plan.changed();
                 }
                 Ok(Job::ClearHistory) => {
@@ -157,9 +142,6 @@ impl Writer {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if changes.by_gid.len() >= BATCH_MAX {
-                self.apply(changes)?;
-            }
             if plan.flush_is_due() {
                 self.apply(changes)?;
                 self.flush()?;
@@ -172,6 +154,21 @@ impl Writer {
                 plan.text_written(begin, written);
             }
         }
+    }
+
+    /// Adds a group to the changes; those before it are handed on if that made too many, so that
+    /// only a group that is too large itself is written in parts.
+    pub fn gather(&mut self, group: Group, changes: &mut Changes) -> Result<(), Failure> {
+        if changes.by_gid.len() + group.0.len() > BATCH_MAX {
+            self.apply(changes)?;
+        }
+        for (gid, change) in group.0 {
+            changes.by_gid.insert(gid, change);
+            if changes.by_gid.len() >= BATCH_MAX {
+                self.apply(changes)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes everything for the last time.

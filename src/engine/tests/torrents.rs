@@ -68,6 +68,32 @@ async fn a_magnet_link_leads_to_its_torrent() {
     rig.shutdown().await;
 }
 
+/// The metadata comes just when somebody pauses or removes the link.
+#[tokio::test]
+async fn what_a_link_leads_to_is_paused_or_removed_with_it() {
+    for (removed, told, lists) in [(true, "1:Stopped", 0), (false, "1:Complete", 1)] {
+        let mut rig = Rig::new(&[]);
+        rig.script.lock().deaf = true;
+        let metainfo = Arc::new(Metainfo::parse(&torrent("linked"), "").unwrap());
+        let request = AddRequest::uris([format!("{LINK}{}", metainfo.info.hash)])
+            .with(option("gid"), gid('1').to_string());
+        rig.handle.add(request, None).await.unwrap();
+        rig.events().await;
+        match removed {
+            true => rig.handle.remove(gid('1'), false).await.unwrap(),
+            false => rig.handle.pause(gid('1'), false).await.unwrap(),
+        }
+        rig.report('1', TransferReport::Metadata(metainfo));
+        rig.end('1', Ended::Complete);
+        assert_eq!(rig.events().await, told);
+        let paused = rig.handle.read(|registry| {
+            let waiting = registry.waiting();
+            waiting.map(Download::status).collect::<Vec<_>>()
+        });
+        assert_eq!(paused, vec!["paused"; lists]);
+    }
+}
+
 #[tokio::test]
 async fn metadata_only_leads_nowhere() {
     let mut rig = Rig::new(&[("bt-metadata-only", "true")]);
