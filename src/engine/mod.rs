@@ -30,6 +30,7 @@ mod reception;
 mod registry;
 mod request;
 mod session;
+mod slots;
 mod snapshot;
 mod space;
 mod state;
@@ -63,7 +64,7 @@ pub use snapshot::Snapshot;
 pub use state::{DownloadState, ListKind, Outcome, Then};
 
 use handle::Command;
-use queue::{Pace, slots};
+use slots::{Pace, slots};
 use state::StateInput;
 
 use crate::base::error::{ErrorCode, Failure};

@@ -1,7 +1,13 @@
-//! Pure: the line of waiting and paused downloads, and the arithmetic of places in it.
+//! Pure: the line of waiting and paused downloads.
 //!
 //! The line is a treap ordered by place: with 100,000 downloads a move, a look-up of a place and
 //! "who starts next" each take some twenty steps, however many paused ones stand in front.
+
+mod iter;
+mod place;
+
+pub use iter::Iter;
+pub use place::{How, target_place};
 
 use crate::base::rng::Rng;
 
@@ -342,166 +348,10 @@ impl Queue {
     }
 }
 
-/// Iterator over a [`Queue`] in order.
-#[derive(Clone)]
-pub struct Iter<'a> {
-    queue: &'a Queue,
-    from: usize,
-    to: usize,
-    /// The item at `from`, or `NONE` if it has to be looked up.
-    front: u32,
-    /// The item at `to - 1`, or `NONE`.
-    back: u32,
-}
-
-impl Iterator for Iter<'_> {
-    type Item = u32;
-
-    fn next(&mut self) -> Option<u32> {
-        if self.from >= self.to {
-            return None;
-        }
-        let item = match self.front {
-            NONE => self.queue.get(self.from)?,
-            item => item,
-        };
-        self.from += 1;
-        self.front = self.queue.next_of(item);
-        Some(item)
-    }
-
-    fn nth(&mut self, n: usize) -> Option<u32> {
-        if n > 0 {
-            self.from = self.from.saturating_add(n).min(self.to);
-            self.front = NONE;
-        }
-        self.next()
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.to - self.from, Some(self.to - self.from))
-    }
-}
-
-impl DoubleEndedIterator for Iter<'_> {
-    fn next_back(&mut self) -> Option<u32> {
-        if self.from >= self.to {
-            return None;
-        }
-        let item = match self.back {
-            NONE => self.queue.get(self.to - 1)?,
-            item => item,
-        };
-        self.to -= 1;
-        self.back = self.queue.previous_of(item);
-        Some(item)
-    }
-
-    fn nth_back(&mut self, n: usize) -> Option<u32> {
-        if n > 0 {
-            self.to = self.to.saturating_sub(n).max(self.from);
-            self.back = NONE;
-        }
-        self.next_back()
-    }
-}
-
-impl ExactSizeIterator for Iter<'_> {}
-
-/// What the offset of `aria2.changePosition` counts from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum How {
-    /// `POS_SET`: the head of the line.
-    Set,
-    /// `POS_CUR`: where the download stands.
-    Current,
-    /// `POS_END`: the last place.
-    End,
-}
-
-/// Where a download at place `from` of `len` goes. Places beyond either end mean that end.
-pub fn target_place(len: usize, from: usize, offset: i64, how: How) -> usize {
-    let last = len.saturating_sub(1) as i64;
-    let base = match how {
-        How::Set => 0,
-        How::Current => from as i64,
-        How::End => last,
-    };
-    base.saturating_add(offset).clamp(0, last) as usize
-}
-
-/// The coefficients of `optimize-concurrent-downloads`.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Pace {
-    pub base: f64,
-    pub factor: f64,
-}
-
-/// How many downloads may run at once: `max-concurrent-downloads`, or fewer where
-/// `optimize-concurrent-downloads` says so (aria2 manual: A + B·log10 of the speed in Mbit/s; as
-/// observed, A rounded down before there is a speed, rounded up after that). At least one, so
-/// that there is a speed to measure.
-pub fn slots(limit: usize, pace: Option<Pace>, bytes_per_second: u64) -> usize {
-    let Some(pace) = pace else {
-        return limit;
-    };
-    let megabits = bytes_per_second as f64 * 8.0 / 1e6;
-    let count = match bytes_per_second {
-        0 => pace.base.floor(),
-        _ => (pace.base + pace.factor * megabits.log10()).ceil(),
-    };
-    // The cast turns what is below zero into 0.
-    (count as usize).clamp(1, limit.max(1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn places_are_clamped_as_aria2_does() {
-        for (from, offset, how, target) in [
-            (0, 9, How::Set, 2),
-            (2, -5, How::Set, 0),
-            (0, 1, How::Set, 1),
-            (0, 0, How::End, 2),
-            (0, -1, How::End, 1),
-            (0, 1, How::End, 2),
-            (1, 1, How::Current, 2),
-            (1, -9, How::Current, 0),
-            (1, i64::MAX, How::Current, 2),
-            (1, i64::MIN, How::End, 0),
-        ] {
-            assert_eq!(
-                target_place(3, from, offset, how),
-                target,
-                "{from} {offset} {how:?}"
-            );
-        }
-        assert_eq!(target_place(1, 0, 5, How::Set), 0);
-    }
-
-    #[test]
-    fn speed_opens_slots_up_to_the_limit() {
-        let pace = Some(Pace {
-            base: 5.0,
-            factor: 25.0,
-        });
-        for (limit, pace, speed, count) in [
-            (5, None, 0, 5),
-            (0, None, 0, 0),
-            (50, pace, 0, 5),
-            (3, pace, 0, 3),
-            (50, pace, 1_000, 1),
-            (50, pace, 125_000, 5),
-            (50, pace, 126_000, 6),
-            (50, pace, 1_250_000, 30),
-            (20, pace, 1_250_000, 20),
-        ] {
-            assert_eq!(slots(limit, pace, speed), count, "{limit} {speed}");
-        }
-    }
 
     #[test]
     fn iterates_from_both_ends_and_skips() {
