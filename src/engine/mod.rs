@@ -9,12 +9,14 @@
 //! stands at the front of the queue, after `remove` it is a result reading `removed`, although its
 //! transfer still closes its files. The event comes when that is done. The slot is free at once.
 
+mod bookkeeping;
 mod brief;
 mod bulk;
 mod change;
 mod command;
 mod download;
 mod embed;
+mod ending;
 mod event;
 mod file_view;
 mod footprint;
@@ -28,6 +30,7 @@ mod origin;
 mod queue;
 mod reception;
 mod registry;
+mod reports;
 mod request;
 mod session;
 mod slots;
@@ -45,7 +48,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::MissedTickBehavior;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 pub use brief::{Brief, Line, Payload, PayloadKind};
 pub use download::Download;
@@ -63,6 +66,7 @@ pub use request::{AddRequest, RequestError, Source, Upload};
 pub use snapshot::Snapshot;
 pub use state::{DownloadState, ListKind, Outcome, Then};
 
+use ending::close_limit;
 use handle::Command;
 use slots::{Pace, slots};
 use state::StateInput;
@@ -76,18 +80,13 @@ use crate::format::metainfo::Metainfo;
 use crate::limit::{LimitBranch, LimitTree};
 use crate::option::settings::EngineSettings;
 use crate::option::{OptionSet, keys};
-use crate::store::{Group, Store};
+use crate::store::Store;
 use crate::transfer::{Control, Document, Ended, Job, Phase, TransferReport, TransferSpec};
 
 const TICK: Duration = Duration::from_secs(1);
 /// How often the store hears of the progress of active downloads: for a look at the list after a
 /// crash; the truth about bytes is in the control files.
 const PROGRESS_TICKS: u32 = 10;
-/// How long an orderly end waits for transfers that do not answer.
-const CLOSE_MAX: Duration = Duration::from_secs(10);
-const CLOSE_FORCED_MAX: Duration = Duration::from_secs(1);
-/// How long the end waits for finished files to reach the disk.
-const SYNC_MAX: Duration = Duration::from_secs(5);
 const EVENTS_MAX: usize = 2048;
 
 /// The owner of all downloads.
@@ -168,162 +167,6 @@ impl Core {
         self.start_waiting();
         self.save_changed();
         self.publish_events();
-    }
-
-    fn on_report(&mut self, gid: Gid, report: TransferReport) {
-        let input = match report {
-            TransferReport::Phase(phase) => StateInput::Phase(phase),
-            TransferReport::Metadata(metainfo) => return self.on_metadata(gid, metainfo),
-            TransferReport::Document(document) => {
-                if let Some(run) = self.running.get_mut(&gid) {
-                    run.document = Some(document);
-                }
-                return;
-            }
-            TransferReport::Ended(ended) => {
-                let mut run = self.running.remove(&gid);
-                let document = run.as_mut().and_then(|run| run.document.take());
-                let metadata = run.and_then(|run| self.bury(gid, run));
-                let leads_on = ended == Ended::Complete && !self.is_being_removed(gid);
-                if let Some(metainfo) = metadata.filter(|_| leads_on) {
-                    self.follow_magnet(gid, metainfo);
-                }
-                if let Some(document) = document.filter(|_| leads_on) {
-                    self.follow_document(gid, *document);
-                }
-                if let Some((kind, subject)) = self.interruption(gid, &ended) {
-                    self.tell(gid, kind, subject);
-                    return;
-                }
-                if self.hold(gid, &ended) {
-                    return;
-                }
-                if ended == Ended::Complete {
-                    self.tell_unseeded(gid);
-                }
-                StateInput::Ended(ended)
-            }
-        };
-        let opened = matches!(input, StateInput::Phase(Phase::Fetching | Phase::Seeding));
-        self.step(gid, &input);
-        if opened {
-            // The store is to know the path before the download can be complete.
-            self.registry.lock().edit(gid, |_| ());
-        }
-        if input == StateInput::Ended(Ended::Complete) {
-            self.sync_files(gid);
-        }
-    }
-
-    /// What is left to say when a transfer has ended. Gives the metadata it fetched.
-    fn bury(&mut self, gid: Gid, run: Run) -> Option<Arc<Metainfo>> {
-        for waiter in run.waiters {
-            command::answer(waiter, Ok(()));
-        }
-        if let Some((kind, subject)) = run.farewell {
-            self.pending.push(Event { gid, kind, subject });
-        }
-        run.metadata
-    }
-
-    /// The store says complete only when the files would survive a loss of power.
-    fn sync_files(&mut self, gid: Gid) {
-        if self.store.is_none() {
-            return;
-        }
-        let registry = self.registry.lock();
-        if let Some(download) = registry.get(gid)
-            && download.status() == "complete"
-        {
-            let files = download.files().into_iter().map(|file| file.path.into());
-            self.syncer.sync(gid, files.collect());
-        }
-    }
-
-    fn on_synced(&mut self, gid: Gid) {
-        self.registry.lock().edit(gid, |_| ());
-    }
-
-    /// Pauses a download that ended for want of something until that is back.
-    fn hold(&mut self, gid: Gid, ended: &Ended) -> bool {
-        let Ended::Failed(failure) = ended else {
-            return false;
-        };
-        let (retries, is_paused) = {
-            let registry = self.registry.lock();
-            let Some(download) = registry.get(gid) else {
-                return false;
-            };
-            let is_paused = *download.state() == DownloadState::Stopping(Then::Pause);
-            (download.options.get(keys::RETRY_ON_DISK_FULL), is_paused)
-        };
-        if !space::may_come_back(failure, retries) || !self.step(gid, &StateInput::Held) {
-            return false;
-        }
-        if is_paused {
-            // Its user has paused it meanwhile: it does not go on by itself.
-            return true;
-        }
-        warn!(%gid, code = failure.code.code(), "Download GID#{gid} waits: {failure}");
-        self.registry.lock().hold(gid, failure.clone());
-        true
-    }
-
-    /// What these downloads waited for is there again.
-    fn on_space(&mut self, gids: Vec<Gid>) {
-        for gid in gids {
-            let is_held = |download: &Download| download.held().is_some();
-            if self.registry.lock().get(gid).is_some_and(is_held) {
-                info!(%gid, "Download GID#{gid} goes on: there is space again");
-                self.step(gid, &StateInput::Unpause);
-            }
-        }
-    }
-
-    /// An active download that the end of the process stopped stays active in the session.
-    fn interruption(&self, gid: Gid, ended: &Ended) -> Option<(EventKind, Subject)> {
-        if self.closing.is_none() || *ended != Ended::Stopped {
-            return None;
-        }
-        let registry = self.registry.lock();
-        let download = registry.get(gid).filter(|download| download.is_active())?;
-        let kind = match download.state() {
-            DownloadState::Active(Phase::Seeding) => EventKind::SeedingInterrupted,
-            _ => EventKind::Interrupted,
-        };
-        Some((kind, download.subject()))
-    }
-
-    /// A torrent that is not to be seeded is complete twice at once, as in aria2.
-    fn tell_unseeded(&mut self, gid: Gid) {
-        let subject = {
-            let registry = self.registry.lock();
-            let torrent = |download: &&Download| {
-                let known = download.brief().and_then(Brief::metainfo);
-                known.is_some()
-                    && download.is_active()
-                    && *download.state() != DownloadState::Active(Phase::Seeding)
-            };
-            registry.get(gid).filter(torrent).map(Download::subject)
-        };
-        if let Some(subject) = subject {
-            self.tell(gid, EventKind::BtComplete, subject);
-        }
-    }
-
-    /// Whether the completion of this torrent goes without its event: its control file says that
-    /// it was complete before; or it was only found by a hash check, and
-    /// `bt-enable-hook-after-hash-check` is off.
-    fn is_quiet_completion(&self, gid: Gid) -> bool {
-        let hook = keys::BT_ENABLE_HOOK_AFTER_HASH_CHECK;
-        let registry = self.registry.lock();
-        registry
-            .get(gid)
-            .is_some_and(|download| match download.state() {
-                DownloadState::Active(Phase::Opening) => true,
-                DownloadState::Active(Phase::Checking) => !download.options().get(hook),
-                _ => false,
-            })
     }
 
     fn on_tick(&mut self) {
@@ -496,50 +339,6 @@ impl Core {
         slots(self.settings.concurrent_max, pace, speed)
     }
 
-    fn save_changed(&mut self) {
-        let mut registry = self.registry.lock();
-        let changes = registry.take_changes();
-        if changes.is_empty() {
-            return;
-        }
-        self.unsaved = true;
-        let Some(store) = &self.store else {
-            return;
-        };
-        let mut group = Group::default();
-        for gid in changes.gone {
-            if !registry.is_kept(gid) {
-                group.remove(gid);
-            }
-        }
-        for download in changes.fallen {
-            // Without a history it is gone.
-            if self.settings.history_len() == 0 {
-                group.remove(download.gid());
-                continue;
-            }
-            let saved = session::Saved::of(&download);
-            group.archive(download.gid(), Box::new(move || saved.into_record()), false);
-        }
-        for gid in changes.changed {
-            if self.syncer.is_busy_with(gid) {
-                // Told when its files are on the disk.
-                continue;
-            }
-            if let Some(download) = registry.kept(gid) {
-                let saved = session::Saved::of(download);
-                group.put(gid, Box::new(move || saved.into_record()));
-            }
-        }
-        for gid in changes.fallen_failures {
-            if let Some(download) = registry.kept(gid) {
-                let saved = session::Saved::of(download);
-                group.archive(gid, Box::new(move || saved.into_record()), true);
-            }
-        }
-        store.change(group);
-    }
-
     fn publish_events(&mut self) {
         for event in self.pending.drain(..) {
             // An error means that nobody listens.
@@ -548,49 +347,6 @@ impl Core {
         let now = self.registry.lock().counts();
         self.counts
             .send_if_modified(|counts| std::mem::replace(counts, now) != now);
-    }
-
-    /// Begins the end: every transfer is told to save and stop.
-    fn close(&mut self, force: bool) {
-        let limit = if force { CLOSE_FORCED_MAX } else { CLOSE_MAX };
-        let limit = Instant::now() + limit;
-        self.closing = Some(self.closing.map_or(limit, |earlier| earlier.min(limit)));
-        for run in self.running.values() {
-            run.transfer.send(Control::Stop { force });
-        }
-    }
-
-    fn may_end(&self) -> bool {
-        self.closing
-            .is_some_and(|limit| self.running.is_empty() || limit <= Instant::now())
-    }
-
-    async fn finish(mut self) {
-        for gid in self.running.keys() {
-            warn!(%gid, "transfer did not stop in time");
-        }
-        if let Err(error) = self.save_session_to_file().await {
-            warn!(%error, "session not saved");
-        }
-        for gid in self.syncer.finish(SYNC_MAX).await {
-            self.on_synced(gid);
-        }
-        self.save_changed();
-        if let Some(store) = self.store.take() {
-            // Joining a thread that flushes is not for this one, which answers RPC.
-            let closed = tokio::task::spawn_blocking(move || store.close()).await;
-            if let Ok(Err(failure)) = closed {
-                warn!(%failure, "store not closed well");
-            }
-        }
-    }
-}
-
-/// Ends when transfers have had their time to stop; never while no end was asked for.
-async fn close_limit(limit: Option<Instant>) {
-    match limit {
-        Some(limit) => tokio::time::sleep_until(limit.into()).await,
-        None => std::future::pending().await,
     }
 }
 

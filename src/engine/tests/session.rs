@@ -1,5 +1,6 @@
 //! The end of a process and the beginning of the next.
 
+use super::super::ending::CLOSE_FORCED_MAX;
 use super::*;
 
 #[tokio::test]
