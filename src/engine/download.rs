@@ -1,21 +1,19 @@
 //! Pure: one download as the registry keeps it, and what can be read of it.
 
-use std::path::PathBuf;
+mod files;
+mod mirrors;
+
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::brief::Brief;
 use super::event::Subject;
-use super::file_view::{self, Choice, FileView, Mirrors};
-use super::footprint::Footprint;
 use super::state::{DownloadState, ListKind};
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::gid::Gid;
-use crate::format::magnet::Magnet;
 use crate::option::OptionSet;
-use crate::option::keys::{DIR, OUT, PIECE_LENGTH};
-use crate::storage::{Content, Layout};
-use crate::transfer::{Job, Live, PeerEntry, Restored, ServerEntry, UriEntry, Verified, WebSeed};
+use crate::option::keys::{DIR, PIECE_LENGTH};
+use crate::transfer::{Live, PeerEntry, Restored, ServerEntry, Verified};
 
 /// One download. Ten thousand of them wait in memory, so what few have is boxed.
 pub struct Download {
@@ -288,150 +286,6 @@ impl Download {
         self.running()?.verified()
     }
 
-    pub fn files(&self) -> Vec<FileView> {
-        match self.brief() {
-            Some(brief) if brief.content().is_some() => self.files_of(brief),
-            _ => vec![self.only_file()],
-        }
-    }
-
-    fn only_file(&self) -> FileView {
-        let length = self.total_len();
-        FileView {
-            index: 1,
-            path: self.path(),
-            length,
-            completed: self.finished_pieces_len(length),
-            selected: true,
-            uris: self.uri_entries(),
-        }
-    }
-
-    fn files_of(&self, brief: &Brief) -> Vec<FileView> {
-        let Some(content) = brief.content() else {
-            return Vec::new();
-        };
-        let choice = Choice::of(&self.options, self.dir(), content);
-        let layout = self.layout();
-        let used = self.used_uris();
-        let mirrors = Mirrors::of(brief, used);
-        let completed = self.completed_by_file(content);
-        let views = content.files.iter().enumerate().map(|(index, file)| {
-            let (path, selected) = file_view::place(content, &choice, layout.as_deref(), index);
-            FileView {
-                index: index + 1,
-                path,
-                length: match content.total {
-                    Some(_) => file.len,
-                    None => self.total_len(),
-                },
-                completed: completed.get(index).copied().unwrap_or(0),
-                selected,
-                uris: match content.files.len() {
-                    1 => self.uri_entries(),
-                    _ => mirrors.of_file(index),
-                },
-            }
-        });
-        views.collect()
-    }
-
-    fn completed_by_file(&self, content: &Content) -> Vec<u64> {
-        if let Some(live) = &self.live {
-            let detail = live.detail();
-            if !detail.bitfield.is_empty() {
-                return file_view::completed(content, &detail.bitfield, self.piece_len());
-            }
-        }
-        let total = self.total_len();
-        match &content.files[..] {
-            [_] => vec![self.finished_pieces_len(total)],
-            files if total > 0 && self.completed_len() == total => {
-                files.iter().map(|file| file.len).collect()
-            }
-            files => vec![0; files.len()],
-        }
-    }
-
-    /// The URIs that sources are working on.
-    fn used_uris(&self) -> Vec<Arc<str>> {
-        let Some(live) = &self.live else {
-            return Vec::new();
-        };
-        let detail = live.detail();
-        let used = detail.uris.iter().filter(|entry| entry.used);
-        used.map(|entry| Arc::clone(&entry.uri)).collect()
-    }
-
-    fn layout(&self) -> Option<Arc<Layout>> {
-        self.live.as_ref()?.detail().layout.clone()
-    }
-
-    fn magnet(&self) -> Option<&Magnet> {
-        match &self.brief()?.job {
-            Job::Magnet(magnet) => Some(magnet),
-            Job::Uris | Job::Known(_) => None,
-        }
-    }
-
-    /// Path of the first file that is wanted; empty while unknown.
-    pub fn path(&self) -> String {
-        if let Some(magnet) = self.magnet() {
-            return match &magnet.name {
-                Some(name) => format!("[METADATA]{name}"),
-                None => format!("[METADATA]{}", magnet.info_hash),
-            };
-        }
-        if let Some(content) = self.brief().and_then(Brief::content) {
-            let choice = Choice::of(&self.options, self.dir(), content);
-            let layout = self.layout();
-            let first = choice.first(content);
-            return file_view::place(content, &choice, layout.as_deref(), first).0;
-        }
-        let started = self
-            .live
-            .as_ref()
-            .and_then(|live| live.detail().path.clone());
-        if let Some(path) = started {
-            return path.to_string_lossy().into_owned();
-        }
-        if let Some(path) = self.rare.as_ref().and_then(|rare| rare.kept.path.clone()) {
-            return path;
-        }
-        match self.options.get(OUT) {
-            Some(out) => format!("{}/{out}", self.dir()),
-            None => String::new(),
-        }
-    }
-
-    /// How many files are wanted.
-    pub fn file_count(&self) -> usize {
-        self.brief().and_then(Brief::content).map_or(1, |content| {
-            Choice::of(&self.options, self.dir(), content).count(content)
-        })
-    }
-
-    /// What it has written, now and later on.
-    pub fn footprint(&self) -> Footprint {
-        let kept = self.rare.as_ref().map(|rare| &rare.kept);
-        // Without it the path is only what the options suggest.
-        let kept = kept.filter(|kept| kept.piece_len > 0);
-        Footprint {
-            dir: PathBuf::from(&*self.dir()),
-            live: self.live.clone(),
-            kept: kept.and_then(|kept| kept.path.as_ref().map(PathBuf::from)),
-            content: self.brief().and_then(Brief::content).map(|content| {
-                let choice = Choice::of(&self.options, self.dir(), content);
-                (choice, Arc::clone(content))
-            }),
-        }
-    }
-
-    /// Whether it has opened a file.
-    pub fn has_written(&self) -> bool {
-        self.figure(Live::piece_len, |kept| kept.piece_len) > 0
-    }
-
     /// When it stopped; of results, unless that is not known.
     pub fn stopped_at(&self) -> Option<SystemTime> {
         self.stopped_at
@@ -441,26 +295,6 @@ impl Download {
     pub fn servers(&self) -> Vec<ServerEntry> {
         self.running()
             .map_or_else(Vec::new, |live| live.detail().servers.clone())
-    }
-
-    /// The URIs the user gave, without marks of use.
-    pub fn uris(&self) -> &[Arc<str>] {
-        &self.uris
-    }
-
-    /// The URIs as `getUris` shows them, used ones first.
-    pub fn uri_entries(&self) -> Vec<UriEntry> {
-        if let Some(live) = &self.live {
-            let detail = live.detail();
-            if !detail.uris.is_empty() {
-                return detail.uris.clone();
-            }
-        }
-        let unused = |uri: &Arc<str>| UriEntry {
-            uri: Arc::clone(uri),
-            used: false,
-        };
-        self.uris.iter().map(unused).collect()
     }
 
     /// What hooks are told.
@@ -512,48 +346,6 @@ impl Download {
         }
     }
 
-    /// As [`Self::change_uris`], of file `file` (from 0) of several.
-    pub(super) fn change_seeds(
-        &mut self,
-        file: usize,
-        remove: &[Arc<str>],
-        add: &[Arc<str>],
-        at: Option<usize>,
-    ) -> (u64, u64) {
-        let Some(brief) = &mut self.brief else {
-            return (0, 0);
-        };
-        brief.edited = true;
-        let start = brief.web_seeds.partition_point(|seed| seed.file < file);
-        let end = brief.web_seeds.partition_point(|seed| seed.file <= file);
-        let old = brief.web_seeds[start..end].iter();
-        let mut uris: Vec<Arc<str>> = old.map(|seed| Arc::clone(&seed.uri)).collect();
-        let counts = change_list(&mut uris, remove, add, at);
-        let seeds = uris.into_iter().map(|uri| WebSeed { file, uri });
-        brief.web_seeds.splice(start..end, seeds);
-        counts
-    }
-
-    /// Takes one instance of each of `remove` out and puts `add` in at place `at` (the end, if
-    /// `None`). Gives the numbers of URIs removed and added.
-    pub(super) fn change_uris(
-        &mut self,
-        remove: &[Arc<str>],
-        add: &[Arc<str>],
-        at: Option<usize>,
-    ) -> (u64, u64) {
-        let mut uris = std::mem::take(&mut self.uris).into_vec();
-        let counts = change_list(&mut uris, remove, add, at);
-        self.uris = uris.into();
-        if !self.is_active()
-            && let Some(live) = &self.live
-        {
-            // The next start makes the marks anew; until then what was used is forgotten.
-            live.detail().uris.clear();
-        }
-        counts
-    }
-
     fn running(&self) -> Option<&Live> {
         self.live.as_deref().filter(|_| self.is_active())
     }
@@ -565,47 +357,4 @@ impl Download {
             _ => now,
         }
     }
-
-    fn finished_pieces_len(&self, length: u64) -> u64 {
-        let Some(live) = &self.live else {
-            let completed = self.completed_len();
-            return if completed == length {
-                length
-            } else {
-                completed / self.piece_len() * self.piece_len()
-            };
-        };
-        let piece_len = self.piece_len();
-        let detail = live.detail();
-        let pieces = &detail.bitfield;
-        if pieces.is_empty() {
-            return self.completed_len();
-        }
-        let full = u64::from(pieces.count_ones()) * piece_len;
-        // The last piece may be shorter than the others.
-        let missing = match pieces.get(pieces.len() - 1) {
-            true => (u64::from(pieces.len()) * piece_len).saturating_sub(length),
-            false => 0,
-        };
-        full.saturating_sub(missing)
-    }
-}
-
-/// Gives the numbers of URIs removed and added.
-fn change_list(
-    uris: &mut Vec<Arc<str>>,
-    remove: &[Arc<str>],
-    add: &[Arc<str>],
-    at: Option<usize>,
-) -> (u64, u64) {
-    let mut removed = 0;
-    for gone in remove {
-        if let Some(place) = uris.iter().position(|uri| uri == gone) {
-            uris.remove(place);
-            removed += 1;
-        }
-    }
-    let at = at.unwrap_or(usize::MAX).min(uris.len());
-    uris.splice(at..at, add.iter().cloned());
-    (removed, add.len() as u64)
 }
