@@ -258,6 +258,38 @@ async fn compressed_bodies_are_decoded_where_that_was_asked_for() {
     }
 }
 
+/// Where the end of the connection is all that ends a body, its coding has to say that it is whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_body_that_ends_too_early_is_not_whole() {
+    let data = pattern(100_000);
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
+    let mut bare = DeflateEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(&data).unwrap();
+    zlib.write_all(&data).unwrap();
+    bare.write_all(&data).unwrap();
+    for (coding, body) in [
+        ("gzip", gzip.finish().unwrap()),
+        ("deflate", zlib.finish().unwrap()),
+        ("deflate", bare.finish().unwrap()),
+    ] {
+        let coding = format!("Content-Encoding: {coding}");
+        let sent = body[..body.len() / 2].to_vec();
+        let origin = Origin::start(move |_| {
+            Reply::new("200 OK", &[&coding, "Connection: close"], &sent).then(Step::Close)
+        });
+        let mut setup = Setup {
+            file_len: None,
+            ..Setup::default()
+        };
+        setup.settings.accept_gzip = true;
+        let mut rig = setup.start(&origin.url("/f"), Opening::Whole);
+        rig.opened().await;
+        rig.fetch(0, u64::MAX);
+        assert!(matches!(rig.next().await, Event::Closed(Err(_))));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rate_limit_holds_and_can_be_lifted() {
     let data = pattern(4_000_000);

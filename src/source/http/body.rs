@@ -1,11 +1,12 @@
 //! The body of a response on its way to the disk: chunks as the socket gave them, uncopied, and
 //! where they belong in the file.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use bytes::Bytes;
-use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use flate2::write::MultiGzDecoder;
+use flate2::{Decompress, FlushDecompress, Status};
 use reqwest::Response;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -13,7 +14,7 @@ use super::fault;
 use super::response::Coding;
 use crate::base::error::{ErrorCode, Failure, Retry};
 use crate::source::chunks::Chunks;
-use crate::source::fault::timed_out;
+use crate::source::fault::{AT_ONCE, timed_out};
 
 /// Bytes of a slow server wait no longer for company.
 const GATHER_TIME_MAX: Duration = Duration::from_millis(250);
@@ -197,8 +198,47 @@ enum Inflate {
     Gzip(Box<MultiGzDecoder<Vec<u8>>>),
     /// `deflate` ought to be zlib's format (RFC 9110, 8.4.1.2), but some send bare deflate.
     Undecided,
-    Zlib(Box<ZlibDecoder<Vec<u8>>>),
-    Bare(Box<DeflateDecoder<Vec<u8>>>),
+    Deflate(Deflate),
+}
+
+/// A `deflate` body, of either format. The library's own writer does not tell whether the end came.
+struct Deflate {
+    inner: Box<Decompress>,
+    ended: bool,
+}
+
+impl Deflate {
+    fn new(is_zlib: bool) -> Self {
+        Self {
+            inner: Box::new(Decompress::new(is_zlib)),
+            ended: false,
+        }
+    }
+
+    /// What follows the end is left alone.
+    fn decode(&mut self, mut input: &[u8]) -> io::Result<Vec<u8>> {
+        let mut output = Vec::with_capacity(DECODE_LEN);
+        while !self.ended {
+            let (before, len) = (self.inner.total_in(), output.len());
+            output.reserve(DECODE_LEN);
+            let none = FlushDecompress::None;
+            let status = self.inner.decompress_vec(input, &mut output, none)?;
+            let taken = self.inner.total_in() - before;
+            input = &input[taken as usize..];
+            self.ended = status == Status::StreamEnd;
+            if taken == 0 && output.len() == len {
+                break;
+            }
+        }
+        Ok(output)
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        match self.ended {
+            true => Ok(()),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
 }
 
 impl Decoder {
@@ -218,47 +258,38 @@ impl Decoder {
         let input = self.input.split_to(self.input.len().min(DECODE_LEN));
         if matches!(self.inner, Inflate::Undecided) {
             let is_zlib = input.first().is_some_and(|byte| byte & 0x0f == 8);
-            self.inner = match is_zlib {
-                true => Inflate::Zlib(Box::new(ZlibDecoder::new(Vec::new()))),
-                false => Inflate::Bare(Box::new(DeflateDecoder::new(Vec::new()))),
-            };
+            self.inner = Inflate::Deflate(Deflate::new(is_zlib));
         }
-        let written = match &mut self.inner {
-            Inflate::Gzip(inner) => inner.write_all(&input),
-            Inflate::Zlib(inner) => inner.write_all(&input),
-            Inflate::Bare(inner) => inner.write_all(&input),
-            Inflate::Undecided => Ok(()),
-        };
-        written.map_err(|error| undecodable(&error))?;
-        Ok(self.output())
-    }
-
-    fn finish(&mut self) -> Result<Bytes, Failure> {
-        let finished = match &mut self.inner {
-            Inflate::Gzip(inner) => inner.try_finish(),
-            Inflate::Zlib(inner) => inner.try_finish(),
-            Inflate::Bare(inner) => inner.try_finish(),
-            Inflate::Undecided => Ok(()),
-        };
-        finished.map_err(|error| undecodable(&error))?;
-        Ok(self.output())
-    }
-
-    fn output(&mut self) -> Bytes {
         let output = match &mut self.inner {
-            Inflate::Gzip(inner) => inner.get_mut(),
-            Inflate::Zlib(inner) => inner.get_mut(),
-            Inflate::Bare(inner) => inner.get_mut(),
-            Inflate::Undecided => return Bytes::new(),
+            Inflate::Gzip(inner) => inner
+                .write_all(&input)
+                .map(|()| std::mem::take(inner.get_mut())),
+            Inflate::Deflate(inner) => inner.decode(&input),
+            Inflate::Undecided => Ok(Vec::new()),
         };
-        Bytes::from(std::mem::take(output))
+        output.map(Bytes::from).map_err(|error| undecodable(&error))
+    }
+
+    /// What is left after the last byte, which has to be the end of the coding.
+    fn finish(&mut self) -> Result<Bytes, Failure> {
+        let output = match &mut self.inner {
+            Inflate::Gzip(inner) => inner.try_finish().map(|()| std::mem::take(inner.get_mut())),
+            Inflate::Deflate(inner) => inner.finish().map(|()| Vec::new()),
+            Inflate::Undecided => Ok(Vec::new()),
+        };
+        output.map(Bytes::from).map_err(|error| undecodable(&error))
     }
 }
 
-fn undecodable(error: &std::io::Error) -> Failure {
+fn undecodable(error: &io::Error) -> Failure {
+    // A body that ends too early is a broken connection.
+    let retry = match error.kind() {
+        io::ErrorKind::UnexpectedEof => AT_ONCE,
+        _ => Retry::OtherMirror,
+    };
     Failure::new(
         ErrorCode::HttpProtocol,
-        Retry::OtherMirror,
+        retry,
         format!("The compressed body cannot be decoded: {error}"),
     )
 }
