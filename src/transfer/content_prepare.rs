@@ -22,7 +22,7 @@ use crate::storage::{Content, Files, Layout, OpenMode, make_parent, progress};
 use super::claims::PathClaims;
 use super::hash_check;
 use super::live::Verified;
-use super::piece_map::{piece_count, whole_blocks};
+use super::piece_map::{PIECES_MAX, piece_count, whole_blocks};
 
 /// What is to be prepared, and by which rules.
 pub struct ContentOrder<'a> {
@@ -103,7 +103,7 @@ impl ContentOrder<'_> {
             return Err(Failure::fatal(ErrorCode::Option, text));
         }
         let piece_len = self.piece_len();
-        if piece_count(self.total(), piece_len) == u32::MAX {
+        if piece_count(self.total(), piece_len) > PIECES_MAX {
             let text = format!("the files are too big for pieces of {piece_len} bytes");
             return Err(Failure::fatal(ErrorCode::Option, text));
         }

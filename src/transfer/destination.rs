@@ -26,7 +26,7 @@ use super::document::{self, FollowSettings};
 use super::finish;
 use super::handle::Phase;
 use super::live::{Restored, Verified};
-use super::piece_map::{piece_count, whole_blocks};
+use super::piece_map::{PIECES_MAX, piece_count, whole_blocks};
 use super::plan::{Peeked, Prepared};
 
 /// What is needed to choose and open the file of one download.
@@ -217,7 +217,7 @@ impl Destination {
         }
         let chosen = self.choose(&wanted, total, discard, claims)?;
         let piece_len = chosen.piece_len;
-        if total.is_some_and(|total| piece_count(total, piece_len) == u32::MAX) {
+        if total.is_some_and(|total| piece_count(total, piece_len) > PIECES_MAX) {
             let text = format!("the file is too big for pieces of {piece_len} bytes");
             return Err(Failure::fatal(ErrorCode::Option, text));
         }

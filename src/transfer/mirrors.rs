@@ -61,6 +61,11 @@ impl Mirrors {
         self.running.len()
     }
 
+    /// Whether the source runs, or has ended and not been told so.
+    pub fn has(&self, source: SourceId) -> bool {
+        self.running.contains_key(&source)
+    }
+
     pub fn open(&mut self, source: SourceId, target: Target) {
         let (uri, opening, base) = (target.uri.clone(), target.opening, target.base);
         debug!(gid = %self.shared.http.gid, source = source.0, uri = %SafeUrl(&uri), ?opening, "opening a source");

@@ -17,6 +17,10 @@ use crate::base::units::{BLOCK_LEN, PieceIdx, SourceId, Span};
 
 use super::picker::{self, Ask, Candidate};
 
+/// For more pieces a length that a server makes up would cost too much memory: 64 TiB in pieces
+/// of 1 MiB.
+pub const PIECES_MAX: u32 = 1 << 26;
+
 /// Stands for the end of a download whose length is not known.
 pub const UNKNOWN_END: u64 = u64::MAX;
 

@@ -65,6 +65,11 @@ impl Setup {
             let mut detail = spec.live.detail();
             detail.down = Some(spec.limit.down_meter().clone());
             detail.up = Some(spec.limit.up_meter().clone());
+            // A path alone is where it was meant to be: what stands there may be anybody's.
+            let opened = spec.live.piece_len() > 0 || detail.restored.is_some();
+            if !opened {
+                detail.path = None;
+            }
             let path = detail.path.clone();
             let prior = path.map(|path| (path, detail.written.take().unwrap_or_default()));
             (prior, detail.restored.take())

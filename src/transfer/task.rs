@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 use crate::base::bitfield::Bitfield;
@@ -76,6 +77,10 @@ pub(super) struct Task {
     digest: Option<Checksum>,
     /// Tells a long disk job that nobody waits for it any more.
     give_up: Arc<AtomicBool>,
+    /// The file is being made ready, or finished.
+    making: Option<JoinHandle<()>>,
+    /// This run has done nothing about the file yet.
+    untouched: bool,
     forced: bool,
     saver: Saver,
 }
@@ -145,6 +150,8 @@ impl Task {
             seeding: false,
             modified: None,
             give_up: Arc::default(),
+            making: None,
+            untouched: true,
             forced: false,
             saver: Saver::default(),
         })
@@ -331,7 +338,8 @@ impl Task {
     fn handle_report(&mut self, source: SourceId, report: Report) {
         let now = Instant::now();
         match &report {
-            Report::Opened(facts) => self.note_opened(source, facts),
+            // What a source says that has been dropped is of no interest.
+            Report::Opened(facts) if self.mirrors.has(source) => self.note_opened(source, facts),
             Report::Closed(result) => self.note_closed(now, source, result),
             _ => {}
         }
@@ -482,14 +490,15 @@ impl Task {
         self.on_disk_thread(move || DiskEvent::Done(DiskDone::Peeked(destination.peek())));
     }
 
-    fn prepare(&self, facts: Facts, discard: bool) {
+    fn prepare(&mut self, facts: Facts, discard: bool) {
         if self.settings.dry_run {
             let total = facts.identity.len;
             self.live.set_total(total.unwrap_or(0));
             self.live.set_completed(total.unwrap_or(0));
             let prepared = Prepared {
                 total,
-                piece_len: self.settings.piece_len,
+                // Nobody sees pieces, and a server may speak of exabytes.
+                piece_len: total.unwrap_or(0).max(1),
                 written: RangeSet::new(),
             };
             let _ = self
@@ -500,7 +509,8 @@ impl Task {
         let (destination, world) = (self.destination.clone(), self.world.clone());
         let (live, give_up) = (self.live.clone(), self.give_up.clone());
         let (gid, to_engine) = (self.gid, self.to_engine.clone());
-        self.on_disk_thread(move || {
+        self.untouched = false;
+        let making = self.on_disk_thread(move || {
             let phase = |phase| _ = to_engine.send((gid, TransferReport::Phase(phase)));
             let allocated = |bytes| live.set_allocated(Some(bytes));
             let verified = |verified| live.set_verified(Some(verified));
@@ -513,6 +523,7 @@ impl Task {
             live.set_verified(None);
             DiskEvent::Opened(Box::new(opened))
         });
+        self.making = Some(making);
     }
 
     fn hash(&self, piece: PieceIdx) {
@@ -553,7 +564,7 @@ impl Task {
             self.tell(Phase::Checking);
         }
         let (live, give_up) = (self.live.clone(), self.give_up.clone());
-        self.on_disk_thread(move || {
+        let making = self.on_disk_thread(move || {
             let result = job.run(&|verified| live.set_verified(Some(verified)), &give_up);
             live.set_verified(None);
             let result = result.map(|moved| {
@@ -563,6 +574,7 @@ impl Task {
             });
             DiskEvent::Done(DiskDone::Completed(result))
         });
+        self.making = Some(making);
     }
 
     fn last_steps(&self) -> Option<Finish> {
@@ -584,11 +596,11 @@ impl Task {
         })
     }
 
-    fn on_disk_thread(&self, job: impl FnOnce() -> DiskEvent + Send + 'static) {
+    fn on_disk_thread(&self, job: impl FnOnce() -> DiskEvent + Send + 'static) -> JoinHandle<()> {
         let to_me = self.disk_to_me.clone();
         tokio::task::spawn_blocking(move || {
             let _ = to_me.send(job());
-        });
+        })
     }
 
     /// Pieces that came to be had, or not: shown, and told to everybody who has to know.
@@ -622,12 +634,15 @@ impl Task {
         let map = self.plan.map();
         let partial = self.torrent.as_ref().map_or(0, |torrent| torrent.partial());
         let written = map.wanted_written();
-        match map.wanted_len() {
-            Some(total) => {
-                self.live.set_total(total);
-                self.live.set_completed((written + partial).min(total));
-            }
-            None => self.live.set_completed(written),
+        // Until the file is open the figure of the run before stands.
+        let known = self.target.is_some() || map.is_complete();
+        let mut completed = written;
+        if let Some(total) = map.wanted_len() {
+            self.live.set_total(total);
+            completed = (written + partial).min(total);
+        }
+        if known {
+            self.live.set_completed(completed);
         }
         let peers = self.torrent.as_mut().map_or(0, |torrent| torrent.publish());
         self.live.set_connections(self.mirrors.len() as u32 + peers);
@@ -647,6 +662,7 @@ impl Task {
     /// Ends every source, takes in what they still wrote, and leaves the control file right.
     async fn finish(mut self, outcome: Outcome) -> Ended {
         self.give_up.store(true, Ordering::Release);
+        let outcome = self.end_making(outcome).await;
         self.mirrors.end_all(!self.forced).await;
         while let Ok((source, report)) = self.mirrors.reports.try_recv() {
             if let Report::Wrote(span) = report {
@@ -667,7 +683,14 @@ impl Task {
             detail.servers.clear();
             detail.down = None;
             detail.up = None;
-            detail.written = Some(self.plan.map().trusted());
+            if self.untouched {
+                // The next run begins as this one did.
+                let prior = self.destination.prior.as_ref();
+                detail.written = prior.map(|(_, written)| written.clone());
+                detail.restored = self.destination.restored;
+            } else {
+                detail.written = Some(self.plan.map().trusted());
+            }
         }
         self.torrent = torrent;
         match outcome {
@@ -683,6 +706,31 @@ impl Task {
                 self.save_at_the_end().await;
                 Ended::Failed(failure)
             }
+        }
+    }
+
+    /// A file that is being made ready becomes known as ours, and one that is being finished is
+    /// complete if it comes to that, whatever was asked meanwhile. A forced end does not wait.
+    async fn end_making(&mut self, outcome: Outcome) -> Outcome {
+        if let Some(making) = self.making.take().filter(|_| !self.forced) {
+            // It tells its outcome, or has broken down.
+            let _ = making.await;
+        }
+        let mut finished = false;
+        while let Ok(event) = self.disk.try_recv() {
+            match event {
+                DiskEvent::Opened(opened) => {
+                    if let Ok(opened) = *opened {
+                        self.adopt(opened);
+                    }
+                }
+                DiskEvent::Done(DiskDone::Completed(Ok(()))) => finished = !self.is_torrent(),
+                DiskEvent::Done(_) | DiskEvent::GivenBack(..) => {}
+            }
+        }
+        match finished {
+            true => Outcome::Complete,
+            false => outcome,
         }
     }
 

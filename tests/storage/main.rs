@@ -3,6 +3,8 @@
 
 mod full_disk;
 mod origin;
+mod pauses;
+mod run;
 mod whole;
 
 use std::io::IoSlice;
@@ -136,7 +138,7 @@ fn reads_what_aria2c_leaves_of_a_torrent() {
 fn torrent(url: &str) -> (Vec<u8>, [u8; 20]) {
     let digests: Vec<u8> = content(Span::new(0, LEN))
         .chunks(1 << 18)
-        .flat_map(sha1)
+        .flat_map(|piece| digest(DigestKind::Sha1, piece))
         .collect();
     let mut info = format!(
         "d6:lengthi{LEN}e4:name5:a.bin12:piece lengthi262144e6:pieces{}:",
@@ -145,15 +147,15 @@ fn torrent(url: &str) -> (Vec<u8>, [u8; 20]) {
     .into_bytes();
     info.extend_from_slice(&digests);
     info.push(b'e');
-    let info_hash = sha1(&info).try_into().unwrap();
+    let info_hash = digest(DigestKind::Sha1, &info).try_into().unwrap();
     let mut torrent = b"d4:info".to_vec();
     torrent.extend_from_slice(&info);
     torrent.extend_from_slice(format!("8:url-list{}:{url}e", url.len()).as_bytes());
     (torrent, info_hash)
 }
 
-fn sha1(bytes: &[u8]) -> Vec<u8> {
-    let mut hasher = Hasher::new(DigestKind::Sha1);
+fn digest(kind: DigestKind, bytes: &[u8]) -> Vec<u8> {
+    let mut hasher = Hasher::new(kind);
     hasher.update(bytes);
     hasher.finish()
 }

@@ -2,19 +2,14 @@
 //! files that somebody removes, replaces or cuts while they are being downloaded.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use arioso::base::error::ErrorCode;
-use arioso::base::gid::Gid;
-use arioso::base::units::{Rate, Span};
-use arioso::limit::LimitTree;
-use arioso::net::Net;
-use arioso::option::{OptionSet, find};
+use arioso::base::units::Span;
 use arioso::storage::progress;
-use arioso::transfer::{self, Control, Ended, Live, TransferReport, TransferSpec, World};
+use arioso::transfer::{Ended, Live};
 
 use super::origin::{Origin, content};
+use super::run::Run;
 use super::{LEN, MIB, aria2c, has_aria2c, stop_after};
 
 /// Runs a download into `dir`; once `sent` bytes have left the origin, `then` gets its file.
@@ -25,60 +20,12 @@ fn download(dir: &Path, origin: &Origin, sent: u64, then: impl FnOnce(&Path) -> 
         .enable_all()
         .build()
         .unwrap();
-    let (reports, mut inbox) = tokio::sync::mpsc::unbounded_channel();
-    let _inside = runtime.enter();
-    let handle = transfer::spawn(
-        TransferSpec {
-            job: arioso::transfer::Job::Uris,
-            web_seeds: Vec::new(),
-            gid: Gid::new(7).unwrap(),
-            uris: vec![origin.url("a.bin").into()],
-            options: options(dir),
-            is_torrent_file: false,
-            live: Live::new(),
-            limit: LimitTree::new(Rate::UNLIMITED, Rate::UNLIMITED)
-                .branch(Rate::UNLIMITED, Rate::UNLIMITED),
-            reports,
-        },
-        Arc::new(World {
-            bt: arioso::bittorrent::bt_net::BtNet::new(Net::new(), &OptionSet::default()),
-            net: Net::new(),
-            paths: Default::default(),
-            stats: Default::default(),
-        }),
-        runtime.handle(),
-    );
-    let patience = Instant::now();
-    while origin.sent() < sent {
-        assert!(patience.elapsed() < Duration::from_secs(30));
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let run = Run::start(runtime, (dir, &origin.url("a.bin")), &[], &Live::new());
+    run.until_so(|| origin.sent() >= sent);
     if then(&dir.join("a.bin")) {
-        handle.send(Control::Stop { force: false });
+        run.stop();
     }
-    loop {
-        match inbox.blocking_recv().unwrap().1 {
-            TransferReport::Ended(ended) => return ended,
-            TransferReport::Phase(_)
-            | TransferReport::Metadata(_)
-            | TransferReport::Document(_) => {}
-        }
-    }
-}
-
-fn options(dir: &Path) -> OptionSet {
-    let mut options = OptionSet::new();
-    let dir = dir.to_str().unwrap();
-    for (name, text) in [
-        ("dir", dir),
-        ("split", "4"),
-        ("max-connection-per-server", "4"),
-        ("min-split-size", "1M"),
-        ("no-netrc", "true"),
-    ] {
-        options.set_text(find(name).unwrap(), text).unwrap();
-    }
-    options
+    run.end()
 }
 
 fn is_whole(dir: &Path) {
