@@ -441,16 +441,17 @@ impl PieceMap {
         }
     }
 
-    /// An unknown length turned out to be this.
-    pub fn set_total(&mut self, total: u64) {
+    /// An unknown length turned out to be this. Returns the pieces that have to be hashed.
+    pub fn set_total(&mut self, total: u64) -> Vec<PieceIdx> {
         self.total = total;
         self.have = Bitfield::new(piece_count(total, self.piece_len));
-        for index in 0..self.have.len() {
-            if self.written.covers(self.piece_span(PieceIdx(index))) {
-                self.have.set(index, true);
-            }
+        self.lacking = self.have.len();
+        let mut progress = Progress::default();
+        // Nobody has counted who wrote what.
+        for span in self.written.clone().iter() {
+            self.note_pieces(EARLIER, span, &mut progress);
         }
-        self.lacking = self.have.len() - self.have.count_ones();
+        progress.full
     }
 
     /// Forgets everything written, as when a server cannot resume.
@@ -518,8 +519,8 @@ impl PieceMap {
     }
 }
 
-/// Number of pieces; a download too big for 32 bits of them does not fit aria2's formats, and
-/// callers refuse it before.
+/// Number of pieces, at most what fits 32 bits; whoever opens files refuses more than
+/// [`PIECES_MAX`] before.
 pub fn piece_count(total: u64, piece_len: u64) -> u32 {
     u32::try_from(total.div_ceil(piece_len)).unwrap_or(u32::MAX)
 }

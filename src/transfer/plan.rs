@@ -178,6 +178,14 @@ enum SourceStage {
     Fetching,
 }
 
+/// Where a source's bytes come from and where they go.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    mirror: MirrorId,
+    /// First byte of its resource in the download.
+    base: u64,
+}
+
 #[derive(Debug)]
 struct Member {
     mirror: MirrorId,
@@ -210,8 +218,8 @@ pub struct Plan {
     opener_whole: bool,
     last_failure: Option<Failure>,
     suspects: Suspects,
-    /// The mirror of each source ever opened, by its number.
-    origins: Vec<MirrorId>,
+    /// Of each source ever opened, by its number: late reports outlive the source and its mirror.
+    origins: Vec<Origin>,
     tick_at: Instant,
     saving: bool,
     saved_at: Instant,
@@ -460,7 +468,8 @@ impl Plan {
             Report::Ended(total) => {
                 self.map.release(source);
                 if self.map.total().is_none() {
-                    self.map.set_total(total);
+                    let full = self.map.set_total(total);
+                    self.actions.extend(full.into_iter().map(Action::Hash));
                 }
                 self.drop_source(source);
             }
@@ -505,6 +514,8 @@ impl Plan {
         if let Opening::From(from) = opening
             && from > 0
             && !facts.ranges
+            // Where nothing is missing, nothing has to be resumed.
+            && facts.identity.len != Some(from)
         {
             return self.handle_cannot_resume();
         }
@@ -657,7 +668,8 @@ impl Plan {
             by_piece,
         } = self.pool.mirror(mirror)?.clone();
         let source = self.next_source();
-        self.origins.push(mirror);
+        let base = part.map_or(0, |part| part.start);
+        self.origins.push(Origin { mirror, base });
         self.pool.handle_opened(mirror, source);
         self.members.insert(
             source,
@@ -681,7 +693,7 @@ impl Plan {
             uri,
             opening,
             expect,
-            base: part.map_or(0, |part| part.start),
+            base,
             by_piece,
         });
         Some(source)
@@ -699,8 +711,11 @@ impl Plan {
             .collect();
         let mut hungry = false;
         for (source, body_at) in idle {
-            let part = self.members.get(&source).and_then(|member| member.part);
-            match self.claim(now, source, part, body_at, None) {
+            let Some(member) = self.members.get(&source) else {
+                continue;
+            };
+            let (mirror, part) = (member.mirror, member.part);
+            match self.claim(now, source, mirror, body_at, None) {
                 Some(span) => self.fetch(now, source, span),
                 None if body_at.is_some() => self.drop_source(source),
                 // Another file takes another connection.
@@ -729,7 +744,7 @@ impl Plan {
             let part = self.pool.mirror(mirror).and_then(|mirror| mirror.part);
             let source = self.next_source();
             let span_min = Some(self.settings.span_min);
-            let Some(span) = self.claim(now, source, part, None, span_min) else {
+            let Some(span) = self.claim(now, source, mirror, None, span_min) else {
                 self.hungry = true;
                 if part.is_none() {
                     break;
@@ -769,23 +784,24 @@ impl Plan {
         &mut self,
         now: Instant,
         source: SourceId,
-        part: Option<Span>,
+        mirror: MirrorId,
         body_at: Option<u64>,
         dial_span_min: Option<u64>,
     ) -> Option<Span> {
         let member = self.members.get(&source);
         let rate = member.and_then(|member| member.pace.rate(now));
+        // Steps make no sense where the end is not known or the rest cannot be asked for.
+        let in_steps = self.map.total().is_some() && !self.pool.is_whole_only(mirror);
         let ask = Ask {
             source,
             rate,
-            reach: part,
+            reach: self.pool.mirror(mirror).and_then(|mirror| mirror.part),
             len_max: self.lease_len_max(rate),
             dial_span_min,
             body_at,
-            // Steps make no sense where the end is not known.
-            selector: match self.map.total() {
-                Some(_) => self.settings.selector,
-                None => PieceSelector::Default,
+            selector: match in_steps {
+                true => self.settings.selector,
+                false => PieceSelector::Default,
             },
             step: self.settings.span_min,
         };
@@ -892,3 +908,6 @@ fn cannot_resume() -> Failure {
         "the server cannot resume the download",
     )
 }
+
+#[cfg(test)]
+mod tests;

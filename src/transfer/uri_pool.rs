@@ -390,6 +390,12 @@ impl UriPool {
         }
     }
 
+    /// Whether the mirror serves whole resources only.
+    pub fn is_whole_only(&self, id: MirrorId) -> bool {
+        let mirror = self.mirrors.iter().find(|mirror| mirror.id == id);
+        mirror.is_some_and(|mirror| mirror.whole_only)
+    }
+
     /// Whether there is more than one URI.
     pub fn is_mirrored(&self) -> bool {
         self.mirrors.len() > 1

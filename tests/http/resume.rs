@@ -36,6 +36,20 @@ fn without_always_resume_it_starts_over() {
 }
 
 #[test]
+fn a_file_that_is_all_there_is_complete_whatever_is_said_of_bytes_past_its_end() {
+    let mute = Origin::start(|seen| match seen.range() {
+        Some(_) => Reply::status("416 Range Not Satisfiable"),
+        None => Reply::file(&pattern(LEN), seen, &[]),
+    });
+    for origin in [without_ranges(), mute, Origin::with_file(pattern(LEN))] {
+        let home = Home::new();
+        std::fs::write(home.file("f"), pattern(LEN)).unwrap();
+        let args = ["--continue=true", "-s1"];
+        download_in(home, &args, &[&origin.url("/f")]).is_complete(&pattern(LEN));
+    }
+}
+
+#[test]
 fn every_mirror_may_try_to_resume_unless_told_how_many() {
     let (bad, good) = (without_ranges(), Origin::with_file(pattern(LEN)));
     resume(&["--always-resume=false"], &[&bad, &good]).is_complete(&pattern(LEN));

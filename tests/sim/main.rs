@@ -10,6 +10,7 @@ mod world;
 use std::time::Duration;
 
 use arioso::base::units::Span;
+use arioso::option::value::PieceSelector;
 use arioso::transfer::plan::Outcome;
 use torrent::{Peer, Torrent, WebSeed};
 use world::{Fault, Mirror, World};
@@ -102,6 +103,12 @@ fn work_is_spread_over_split_connections() {
 
 #[test]
 fn a_server_without_ranges_gets_one_connection() {
+    let selectors = [
+        PieceSelector::Default,
+        PieceSelector::InOrder,
+        PieceSelector::Random,
+        PieceSelector::Geom,
+    ];
     for seed in seeds(32) {
         let mirror = Mirror {
             ranges: false,
@@ -109,6 +116,7 @@ fn a_server_without_ranges_gets_one_connection() {
         };
         let mut world = World::plain(seed, 5_000_000)
             .with_mirrors(vec![mirror])
+            .with_selector(selectors[seed as usize % selectors.len()])
             .with_split(4, 4);
         let outcome = world.run(Duration::from_secs(3600));
         assert!(
@@ -168,6 +176,23 @@ fn a_bad_mirror_is_found_out_by_piece_hashes() {
             outcome.is_complete() && world.disk_is_right(),
             "SEED={seed}: {outcome:?}"
         );
+    }
+}
+
+#[test]
+fn wrong_bytes_are_found_out_where_no_length_was_told() {
+    for (fault, right) in [(None, true), (Some(Fault::WrongBytes), false)] {
+        let mirror = Mirror {
+            ranges: false,
+            tells_length: false,
+            fault,
+            ..Mirror::good(1_000_000)
+        };
+        let mut world = World::plain(1, 3_000_001)
+            .with_hashes()
+            .with_mirrors(vec![mirror]);
+        let outcome = world.run(Duration::from_secs(3600));
+        assert_eq!(outcome.is_complete(), right, "{outcome:?}");
     }
 }
 

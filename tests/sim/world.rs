@@ -276,6 +276,11 @@ impl World {
         self
     }
 
+    pub fn with_selector(mut self, selector: PieceSelector) -> Self {
+        self.settings.selector = selector;
+        self
+    }
+
     pub fn with_hashes(mut self) -> Self {
         self.hashed = true;
         self.settings.hashed = true;

@@ -109,6 +109,11 @@ impl Exchange {
             .is_some_and(|status| unknown.contains(&status))
     }
 
+    /// Whether the last answer was that the file has no such bytes.
+    pub fn range_was_refused(&self) -> bool {
+        self.last_status == Some(StatusCode::RANGE_NOT_SATISFIABLE)
+    }
+
     /// The answer and its body. Where a redirect was followed earlier and its target refuses by
     /// now (signed URLs expire), the original URI is asked once more.
     ///

@@ -135,13 +135,24 @@ impl Source {
             Opening::Probe => return self.probe().await,
             Opening::Whole => self.open(Ask::default()).await?,
             Opening::From(0) => self.open(Ask::default()).await?,
-            Opening::From(start) => self.open(self.resume_from(start)).await?,
+            Opening::From(start) => self.resume(start).await?,
             Opening::Lease => {}
         }
         while let Some(lease) = self.writer.next_lease().await {
             self.fill(&lease).await?;
         }
         Ok(())
+    }
+
+    /// Where all is there already, some servers refuse to give the rest without saying how long
+    /// the file is.
+    async fn resume(&mut self, start: u64) -> Result<(), Halt> {
+        match self.open(self.resume_from(start)).await {
+            Err(Halt::Failed(_)) if self.exchange.range_was_refused() => {
+                self.open(Ask::default()).await
+            }
+            other => other,
+        }
     }
 
     fn resume_from(&self, start: u64) -> Ask {

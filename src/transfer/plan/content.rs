@@ -256,9 +256,8 @@ impl Plan {
 
     /// Bytes of a source's resource, as bytes of the download.
     pub(super) fn in_download(&self, source: SourceId, span: Span) -> Span {
-        let mirror = self.origins.get(source.0 as usize);
-        let part = mirror.and_then(|mirror| self.pool.mirror(*mirror)?.part);
-        let base = part.map_or(0, |part| part.start);
+        let origin = self.origins.get(source.0 as usize);
+        let base = origin.map_or(0, |origin| origin.base);
         Span::new(span.start + base, span.end.saturating_add(base))
     }
 

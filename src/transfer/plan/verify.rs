@@ -43,7 +43,8 @@ impl Plan {
     }
 
     fn mirror_of(&self, source: SourceId) -> Option<MirrorId> {
-        self.origins.get(source.0 as usize).copied()
+        let origin = self.origins.get(source.0 as usize)?;
+        Some(origin.mirror)
     }
 
     fn mirrors_of(&self, writers: &[SourceId]) -> Vec<MirrorId> {

@@ -1,0 +1,167 @@
+//! Single steps that the worlds of `tests/sim` hardly ever come to.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::*;
+
+fn settings() -> PlanSettings {
+    PlanSettings {
+        split: 1,
+        per_host_max: 1,
+        span_min: 1 << 20,
+        selector: PieceSelector::Default,
+        uri_selector: UriSelector::InOrder,
+        reuse_uri: true,
+        one_protocol: false,
+        retry: RetryPolicy {
+            tries_max: Some(1),
+            wait: Duration::ZERO,
+            not_found_max: 0,
+        },
+        always_resume: true,
+        resume_failures_max: 0,
+        dry_run: false,
+        use_head: false,
+        save_gap_max: None,
+        hashed: false,
+        swarm: false,
+        piece_len: 1000,
+    }
+}
+
+/// One plan, told everything at the same moment.
+struct Story {
+    now: Instant,
+    plan: Plan,
+}
+
+impl Story {
+    /// Of a download from one mirror that tells its length as `len` and may have ranges.
+    fn of_mirror(settings: PlanSettings, peeked: Peeked, len: Option<u64>, ranges: bool) -> Self {
+        let now = Instant::now();
+        let plan = Plan::new(now, &["http://h/f".into()], settings, Rng::seeded(1));
+        let mut story = Self { now, plan };
+        story.disk(DiskDone::Peeked(peeked));
+        let identity = Identity {
+            len,
+            ..Identity::default()
+        };
+        story.report(Report::Opened(Box::new(Facts {
+            identity,
+            body_from: Some(0),
+            ranges,
+            ..Facts::default()
+        })));
+        story
+    }
+
+    fn disk(&mut self, done: DiskDone) {
+        self.plan.handle_disk(self.now, done, &());
+    }
+
+    fn prepared(&mut self, total: Option<u64>, written: RangeSet) {
+        self.disk(DiskDone::Prepared(Ok(Prepared {
+            total,
+            piece_len: 1000,
+            written,
+        })));
+    }
+
+    /// Of the first source.
+    fn report(&mut self, report: Report) {
+        self.plan.handle_report(self.now, SourceId(0), report, &());
+    }
+
+    /// The first words of what is to be done.
+    fn actions(&mut self) -> Vec<String> {
+        let actions = std::iter::from_fn(|| self.plan.poll_action());
+        let word = |action: Action| match action {
+            Action::Prepare { .. } => "Prepare".to_owned(),
+            Action::Open { opening, .. } => format!("Open {opening:?}"),
+            other => format!("{other:?}"),
+        };
+        actions.map(word).collect()
+    }
+}
+
+#[test]
+fn what_a_removed_mirror_wrote_last_is_counted_where_it_is() {
+    let part = Span::new(1000, 2000);
+    let uri: Arc<str> = "http://h/b".into();
+    let known = Known {
+        total: 2000,
+        piece_len: 1000,
+        wanted: None,
+        padding: RangeSet::new(),
+    };
+    let now = Instant::now();
+    let settings = PlanSettings {
+        swarm: true,
+        ..settings()
+    };
+    let mirrors = [Mirror::new(uri.clone(), Some(part))];
+    let plan = Plan::known(now, &mirrors, known, settings, Rng::seeded(1));
+    let mut story = Story { now, plan };
+    story.prepared(Some(2000), RangeSet::new());
+    let change = UriChange {
+        part: Some(part),
+        remove: &[uri],
+        add: &[],
+        at: None,
+    };
+    story.plan.handle_uris(now, &change, &());
+    // On its way when the source was dropped; counted from the first byte of its file.
+    story.report(Report::Wrote(Span::new(0, 100)));
+    story
+        .plan
+        .handle_last_write(SourceId(0), Span::new(100, 200));
+    let written: Vec<Span> = story.plan.map().written().iter().collect();
+    assert_eq!(written, [Span::new(1000, 1200)]);
+}
+
+#[test]
+fn a_file_without_a_length_is_hashed_before_it_is_complete() {
+    let settings = PlanSettings {
+        hashed: true,
+        ..settings()
+    };
+    let mut story = Story::of_mirror(settings, Peeked::default(), None, false);
+    story.prepared(None, RangeSet::new());
+    story.report(Report::Wrote(Span::new(0, 1500)));
+    story.actions();
+    story.report(Report::Ended(1500));
+    assert_eq!(
+        story.actions(),
+        [
+            "Hash(PieceIdx(0))",
+            "Hash(PieceIdx(1))",
+            "Drop(SourceId(0))"
+        ]
+    );
+    story.disk(DiskDone::Hashed(PieceIdx(0), Ok(true)));
+    assert!(story.actions().is_empty());
+    story.disk(DiskDone::Hashed(PieceIdx(1), Ok(true)));
+    assert_eq!(story.actions(), ["Complete"]);
+}
+
+#[test]
+fn where_nothing_is_missing_a_server_need_not_resume() {
+    for (there, wanted) in [(100, "Prepare"), (99, "End(")] {
+        let peeked = Peeked {
+            resume_at: there,
+            ..Peeked::default()
+        };
+        let mut story = Story::of_mirror(settings(), peeked, Some(100), false);
+        let last = story.actions().pop().unwrap_or_default();
+        assert!(last.starts_with(wanted), "{there}: {last}");
+    }
+    let peeked = Peeked {
+        resume_at: 100,
+        ..Peeked::default()
+    };
+    let mut story = Story::of_mirror(settings(), peeked, Some(100), false);
+    story.actions();
+    story.prepared(Some(100), RangeSet::from_iter([Span::new(0, 100)]));
+    assert_eq!(story.actions(), ["Drop(SourceId(0))", "Complete"]);
+}
