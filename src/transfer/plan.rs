@@ -4,8 +4,13 @@
 //! `split` sources filling the piece map until nothing is missing. Where a torrent or a Metalink
 //! says what there is ([`Plan::known`]), the disk is prepared first.
 
+mod action;
 mod content;
+mod opening;
+mod saving;
+mod settings;
 mod verify;
+mod work;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -14,146 +19,20 @@ use std::time::{Duration, Instant};
 use crate::base::error::{ErrorCode, Failure, Retry};
 use crate::base::range_set::RangeSet;
 use crate::base::rng::Rng;
-use crate::base::units::{PieceIdx, SourceId, Span};
-use crate::source::{Facts, Identity, Opening, Report};
+use crate::base::units::{SourceId, Span};
+use crate::source::{Identity, Opening, Report};
 
 use super::pace::Pace;
-use super::picker::Ask;
 use super::piece_map::PieceMap;
-use super::retry::{NextTry, RetryPolicy};
-use super::uri_pool::{HostSpeeds, Mirror, MirrorId, UriChange, UriPool, Want};
-use crate::option::value::{PieceSelector, UriSelector};
+use super::retry::NextTry;
+use super::uri_pool::{HostSpeeds, Mirror, MirrorId, UriChange, UriPool};
+pub use action::{Action, DiskDone, Outcome, Peeked, Prepared};
 pub use content::Known;
+pub use settings::PlanSettings;
 use verify::Suspects;
 
 /// How often slow and stalled leases are looked for.
 const TICK: Duration = Duration::from_millis(500);
-/// The control file is replaced when this many bytes came in and [`SAVE_GAP_MIN`] has passed: with
-/// what comes while it is being written, no more than 16 MiB are fetched again after a kill…
-const SAVE_BYTES: u64 = 12 * 1024 * 1024;
-const SAVE_GAP_MIN: Duration = Duration::from_millis(500);
-/// …or when this has passed, whatever came in.
-const SAVE_GAP_MAX: Duration = Duration::from_secs(10);
-/// Mirrors of single files that are looked at in vain before the others have to wait.
-const TRIED_MAX: usize = 16;
-
-/// The options a plan follows.
-#[derive(Clone, Debug)]
-pub struct PlanSettings {
-    /// Connections of the whole download (option `split`).
-    pub split: usize,
-    /// Connections to one host (option `max-connection-per-server`).
-    pub per_host_max: usize,
-    /// Shortest span worth a connection of its own, in bytes (option `min-split-size`).
-    pub span_min: u64,
-    pub selector: PieceSelector,
-    pub uri_selector: UriSelector,
-    /// A mirror may take over the connections of others (option `reuse-uri`).
-    pub reuse_uri: bool,
-    /// Of a host with several protocols only one is used (`metalink-enable-unique-protocol`).
-    pub one_protocol: bool,
-    pub retry: RetryPolicy,
-    /// Rather fail than start again from the first byte (option `always-resume`).
-    pub always_resume: bool,
-    /// Mirrors that may refuse to resume before the download starts again; 0: all of them.
-    pub resume_failures_max: u32,
-    /// Only ask what the resource is (option `dry-run`).
-    pub dry_run: bool,
-    /// Ask what it is before asking for it (option `use-head`).
-    pub use_head: bool,
-    /// Upper bound on the age of the control file; `None`: written at pause and stop only.
-    pub save_gap_max: Option<Duration>,
-    /// Pieces have hashes.
-    pub hashed: bool,
-    /// Peers may bring pieces: a download without mirrors is not lost, and one that is complete
-    /// stays to give until [`Plan::handle_seeding_over`].
-    pub swarm: bool,
-    /// Of a file that is found finished.
-    pub piece_len: u64,
-}
-
-/// What the disk already holds under the expected name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Peeked {
-    /// First byte that is not there; 0 when there is nothing to resume.
-    pub resume_at: u64,
-    /// Length of a file that an earlier process had finished without living to tell.
-    pub finished: Option<u64>,
-    /// What the bytes that are there are a part of, as far as that has been noted.
-    pub identity: Option<Identity>,
-}
-
-/// The file is open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prepared {
-    pub total: Option<u64>,
-    pub piece_len: u64,
-    /// What an earlier run left.
-    pub written: RangeSet,
-}
-
-/// What the disk has done.
-#[derive(Debug)]
-pub enum DiskDone {
-    Peeked(Peeked),
-    Prepared(Result<Prepared, Failure>),
-    Hashed(PieceIdx, Result<bool, Failure>),
-    Saved(Result<(), Failure>),
-    /// Everything is flushed, checked, named and dated.
-    Completed(Result<(), Failure>),
-}
-
-/// How a plan ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    Complete,
-    Stopped,
-    Failed(Failure),
-}
-
-/// What the task has to do.
-#[derive(Debug)]
-pub enum Action {
-    /// Look what is on disk under the name the first URI suggests.
-    Peek,
-    Open {
-        source: SourceId,
-        uri: Arc<str>,
-        opening: Opening,
-        expect: Option<Identity>,
-        /// First byte of the resource in the download.
-        base: u64,
-        /// It gives pieces and knows no file.
-        by_piece: bool,
-    },
-    Fetch(SourceId, Span),
-    /// The source's lease ends earlier now.
-    Shrink(SourceId, u64),
-    Drop(SourceId),
-    /// Choose the name, open and allocate the file, read its control file. With `discard`,
-    /// whatever was there is thrown away.
-    Prepare {
-        facts: Facts,
-        discard: bool,
-    },
-    /// Hash a piece that mirrors filled, by reading it back; [`DiskDone::Hashed`] answers.
-    Hash(PieceIdx),
-    /// This mirror alone wrote a piece that failed its hash check: warn of it. The piece is
-    /// missing again.
-    BadPiece {
-        piece: PieceIdx,
-        uri: Arc<str>,
-        /// It is not used any more.
-        banned: bool,
-    },
-    /// Replace the control file.
-    Save,
-    /// Flush, verify, date and name the finished file. With a swarm the plan then waits to be told
-    /// [`Plan::handle_seeding_over`]; a selection that grows makes it fetch, and complete, again.
-    Complete,
-    /// Drop every source, save what is left to save, and report.
-    End(Outcome),
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
@@ -385,63 +264,6 @@ impl Plan {
         self.advance(now, speeds);
     }
 
-    fn handle_prepared(&mut self, now: Instant, prepared: Prepared) {
-        if self.stage != Stage::Preparing {
-            return;
-        }
-        let resumes =
-            !prepared.written.is_empty() && prepared.total != Some(prepared.written.total());
-        if self.opener_whole && resumes {
-            let end = prepared.total.unwrap_or(u64::MAX);
-            let first = prepared.written.gaps(Span::new(0, end)).next();
-            self.resume_at = first.map_or(0, |gap| gap.start);
-            return self.handle_cannot_resume();
-        }
-        self.map = PieceMap::new(
-            prepared.total,
-            prepared.piece_len,
-            prepared.written,
-            self.settings.hashed,
-        );
-        self.apply_known();
-        self.stage = Stage::Fetching;
-        self.saved_at = now;
-        // The control file was put beside the data before the data were opened.
-        self.bytes_since_save = 0;
-    }
-
-    /// What is on disk can't be continued by the mirror that was opened.
-    fn handle_cannot_resume(&mut self) {
-        for (source, mirror) in self
-            .members
-            .iter()
-            .map(|(id, member)| (*id, member.mirror))
-            .collect::<Vec<_>>()
-        {
-            self.pool.handle_whole_only(mirror);
-            self.drop_source(source);
-        }
-        self.stage = Stage::Opening;
-        self.expect = None;
-        self.last_failure = Some(cannot_resume());
-        self.resume_failures += 1;
-        let count = self.settings.resume_failures_max;
-        if count > 0 && self.resume_failures >= count {
-            self.start_over();
-        }
-    }
-
-    /// Throws away what is there, if the user allows it; returns whether that is so.
-    fn start_over(&mut self) -> bool {
-        if self.settings.always_resume || self.discard {
-            return false;
-        }
-        self.discard = true;
-        self.resume_at = 0;
-        self.expect = None;
-        true
-    }
-
     pub fn handle_report(
         &mut self,
         now: Instant,
@@ -476,62 +298,6 @@ impl Plan {
             Report::Closed(result) => self.handle_closed(now, source, result),
         }
         self.advance(now, speeds);
-    }
-
-    fn handle_opened(&mut self, now: Instant, source: SourceId, facts: Facts) {
-        let Some(member) = self.members.get_mut(&source) else {
-            return;
-        };
-        member.accepted = true;
-        self.pool.handle_accepted(member.mirror);
-        let SourceStage::Opening(opening) = member.stage else {
-            let first = member.part.map_or(0, |part| part.start);
-            let asked = self.map.lease_of(source).map_or(0, |lease| lease.start);
-            if self.stage == Stage::Fetching && !facts.ranges && asked > first {
-                self.handle_no_ranges(source);
-            }
-            return;
-        };
-        if self.stage != Stage::Opening {
-            return;
-        }
-        member.stage = SourceStage::Idle {
-            body_at: facts.body_from,
-        };
-        member.pace = Pace::new(now);
-        if facts.not_modified {
-            self.map.set_total(0);
-            return self.end(Outcome::Complete);
-        }
-        self.expect = Some(facts.identity.clone());
-        self.opener_whole = !facts.ranges;
-        if !facts.ranges {
-            self.pool.handle_whole_only(member.mirror);
-        }
-        if opening == Opening::Probe {
-            self.drop_source(source);
-        }
-        if let Opening::From(from) = opening
-            && from > 0
-            && !facts.ranges
-            // Where nothing is missing, nothing has to be resumed.
-            && facts.identity.len != Some(from)
-        {
-            return self.handle_cannot_resume();
-        }
-        self.stage = Stage::Preparing;
-        let discard = self.discard;
-        self.actions.push_back(Action::Prepare { facts, discard });
-    }
-
-    /// A further connection got the whole resource instead of its span: the mirror serves one
-    /// connection and no more.
-    fn handle_no_ranges(&mut self, source: SourceId) {
-        if let Some(member) = self.members.get(&source) {
-            self.pool.handle_whole_only(member.mirror);
-        }
-        self.last_failure = Some(cannot_resume());
-        self.drop_source(source);
     }
 
     /// Returns whether a piece got full.
@@ -633,226 +399,6 @@ impl Plan {
         }
     }
 
-    fn open_first(&mut self, now: Instant, speeds: &dyn HostSpeeds) {
-        let from_start = self.resume_at == 0;
-        let want = Want::any(from_start);
-        let Some(mirror) = self.pool.next(now, &want, speeds, &mut self.rng) else {
-            if self.pool.has_hope(&want) {
-                return;
-            }
-            if !from_start && self.pool.has_hope(&Want::any(true)) && self.start_over() {
-                return self.open_first(now, speeds);
-            }
-            return self.fail();
-        };
-        let opening = if self.settings.dry_run || self.settings.use_head {
-            Opening::Probe
-        } else if self.resume_at > 0 {
-            Opening::From(self.resume_at)
-        } else {
-            Opening::Whole
-        };
-        self.open(now, mirror, opening, SourceStage::Opening(opening));
-    }
-
-    fn open(
-        &mut self,
-        now: Instant,
-        mirror: MirrorId,
-        opening: Opening,
-        stage: SourceStage,
-    ) -> Option<SourceId> {
-        let Mirror {
-            uri,
-            part,
-            by_piece,
-        } = self.pool.mirror(mirror)?.clone();
-        let source = self.next_source();
-        let base = part.map_or(0, |part| part.start);
-        self.origins.push(Origin { mirror, base });
-        self.pool.handle_opened(mirror, source);
-        self.members.insert(
-            source,
-            Member {
-                mirror,
-                stage,
-                pace: Pace::new(now),
-                accepted: false,
-                part,
-            },
-        );
-        let expect = match part {
-            Some(part) => Some(Identity {
-                len: Some(part.len()),
-                ..Identity::default()
-            }),
-            None => self.expect.clone(),
-        };
-        self.actions.push_back(Action::Open {
-            source,
-            uri,
-            opening,
-            expect,
-            base,
-            by_piece,
-        });
-        Some(source)
-    }
-
-    /// Gives idle sources leases and opens new ones, as far as there is work.
-    fn fill(&mut self, now: Instant, speeds: &dyn HostSpeeds) {
-        let idle: Vec<(SourceId, Option<u64>)> = self
-            .members
-            .iter()
-            .filter_map(|(source, member)| match member.stage {
-                SourceStage::Idle { body_at } => Some((*source, body_at)),
-                _ => None,
-            })
-            .collect();
-        let mut hungry = false;
-        for (source, body_at) in idle {
-            let Some(member) = self.members.get(&source) else {
-                continue;
-            };
-            let (mirror, part) = (member.mirror, member.part);
-            match self.claim(now, source, mirror, body_at, None) {
-                Some(span) => self.fetch(now, source, span),
-                None if body_at.is_some() => self.drop_source(source),
-                // Another file takes another connection.
-                None if part.is_some() => self.drop_source(source),
-                None => hungry = true,
-            }
-        }
-        self.hungry = hungry;
-        if !hungry {
-            self.open_more(now, speeds);
-        }
-    }
-
-    fn open_more(&mut self, now: Instant, speeds: &dyn HostSpeeds) {
-        let mut tried = Vec::new();
-        while self.may_open() {
-            let from_start = self.map.written().is_empty() && self.members.is_empty();
-            let want = Want {
-                from_start,
-                useful: &|part| part.is_none_or(|part| self.map.lacks_in(part)),
-                except: &tried,
-            };
-            let Some(mirror) = self.pool.next(now, &want, speeds, &mut self.rng) else {
-                break;
-            };
-            let part = self.pool.mirror(mirror).and_then(|mirror| mirror.part);
-            let source = self.next_source();
-            let span_min = Some(self.settings.span_min);
-            let Some(span) = self.claim(now, source, mirror, None, span_min) else {
-                self.hungry = true;
-                if part.is_none() {
-                    break;
-                }
-                tried.push(mirror);
-                if tried.len() >= TRIED_MAX {
-                    break;
-                }
-                continue;
-            };
-            // `claim` leased under the number that `open` gives out next.
-            if self
-                .open(now, mirror, Opening::Lease, SourceStage::Fetching)
-                .is_none()
-            {
-                self.map.release(source);
-                break;
-            }
-            self.fetch(now, source, span);
-        }
-    }
-
-    fn next_source(&self) -> SourceId {
-        SourceId(self.origins.len() as u32)
-    }
-
-    fn may_open(&self) -> bool {
-        let limit = if self.map.total().is_some() {
-            self.settings.split
-        } else {
-            1
-        };
-        self.members.len() < limit
-    }
-
-    fn claim(
-        &mut self,
-        now: Instant,
-        source: SourceId,
-        mirror: MirrorId,
-        body_at: Option<u64>,
-        dial_span_min: Option<u64>,
-    ) -> Option<Span> {
-        let member = self.members.get(&source);
-        let rate = member.and_then(|member| member.pace.rate(now));
-        // Steps make no sense where the end is not known or the rest cannot be asked for.
-        let in_steps = self.map.total().is_some() && !self.pool.is_whole_only(mirror);
-        let ask = Ask {
-            source,
-            rate,
-            reach: self.pool.mirror(mirror).and_then(|mirror| mirror.part),
-            len_max: self.lease_len_max(rate),
-            dial_span_min,
-            body_at,
-            selector: match in_steps {
-                true => self.settings.selector,
-                false => PieceSelector::Default,
-            },
-            step: self.settings.span_min,
-        };
-        if let Some(span) = self.map.lease(&ask, &mut self.rng) {
-            return Some(span);
-        }
-        let members = &self.members;
-        self.map.steal(now, &ask, &|source, now| {
-            members
-                .get(&source)
-                .and_then(|member| member.pace.rate(now))
-        })
-    }
-
-    fn fetch(&mut self, now: Instant, source: SourceId, span: Span) {
-        if let Some(member) = self.members.get_mut(&source) {
-            member.stage = SourceStage::Fetching;
-            member.pace.begin(now);
-        }
-        self.actions.push_back(Action::Fetch(source, span));
-    }
-
-    /// Ends the download, or starts it over, when nobody is left to ask.
-    fn check_hope(&mut self, now: Instant, speeds: &dyn HostSpeeds) {
-        if !self.members.is_empty() || self.settings.swarm || self.map.is_hashing() {
-            return;
-        }
-        let from_start = self.map.written().is_empty();
-        let useful = |part: Option<Span>| part.is_none_or(|part| self.map.lacks_in(part));
-        let hope = |from_start| {
-            self.pool.has_hope(&Want {
-                from_start,
-                useful: &useful,
-                except: &[],
-            })
-        };
-        if hope(from_start) {
-            return;
-        }
-        let hope_from_start = hope(true);
-        if from_start || !hope_from_start {
-            return self.fail();
-        }
-        // A length that is not known leaves nothing to resume.
-        if self.map.total().is_some() && !self.start_over() {
-            return self.end(Outcome::Failed(cannot_resume()));
-        }
-        self.map.clear();
-        self.fill(now, speeds);
-    }
-
     fn fail(&mut self) {
         let failure = self
             .last_failure
@@ -869,24 +415,6 @@ impl Plan {
         }
         self.actions.push_back(Action::Complete);
     }
-
-    fn save_is_due(&self, now: Instant) -> bool {
-        let Some(gap_max) = self.settings.save_gap_max else {
-            return false;
-        };
-        if self.saving || self.bytes_since_save == 0 || self.map.total().is_none() {
-            return false;
-        }
-        let gap = now.saturating_duration_since(self.saved_at);
-        gap >= gap_max.min(SAVE_GAP_MAX)
-            || (gap >= SAVE_GAP_MIN && self.bytes_since_save >= SAVE_BYTES)
-    }
-
-    fn save(&mut self) {
-        self.saving = true;
-        self.bytes_since_save = 0;
-        self.actions.push_back(Action::Save);
-    }
 }
 
 /// Whether it is our side that failed.
@@ -898,14 +426,6 @@ fn is_of_the_disk(failure: &Failure) -> bool {
             | ErrorCode::OpenFailed
             | ErrorCode::CreateFailed
             | ErrorCode::DirCreateFailed
-    )
-}
-
-fn cannot_resume() -> Failure {
-    Failure::new(
-        ErrorCode::CannotResume,
-        Retry::OtherMirror,
-        "the server cannot resume the download",
     )
 }
 

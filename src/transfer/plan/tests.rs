@@ -4,6 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::base::units::PieceIdx;
+use crate::option::value::{PieceSelector, UriSelector};
+use crate::source::Facts;
+use crate::transfer::retry::RetryPolicy;
 
 fn settings() -> PlanSettings {
     PlanSettings {
