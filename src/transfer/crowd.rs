@@ -14,9 +14,11 @@
 //!
 //! Pieces that mirrors fetched come by [`Crowd::handle_had`].
 
+mod blocks;
 mod member;
 mod orders;
 mod partial;
+mod peers;
 mod rarity;
 #[cfg(test)]
 mod tests;
@@ -24,7 +26,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use self::member::{Member, Members};
+use self::member::Members;
 use self::orders::Pass;
 use self::partial::Partial;
 use self::rarity::Rarity;
@@ -33,7 +35,7 @@ use crate::base::range_set::RangeSet;
 use crate::base::rng::Rng;
 use crate::base::units::{PieceIdx, SourceId, Span};
 use crate::bittorrent::peer::Shape;
-use crate::bittorrent::wire::{BLOCK_LEN, Block};
+use crate::bittorrent::wire::Block;
 
 /// What a crowd follows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -178,228 +180,6 @@ impl Crowd {
         self.rarity.set_urgent(pieces, &mut self.rng);
     }
 
-    /// A peer is connected; it has nothing and chokes us.
-    pub fn join(&mut self, now: Instant, id: SourceId) {
-        let member = Member::new(now, self.shape.piece_count());
-        self.peers.insert(id, member);
-    }
-
-    /// A peer is gone; what was asked of it is free again. `Released` need not be told for it.
-    pub fn leave(&mut self, now: Instant, id: SourceId) {
-        self.disown(id);
-        let Some(member) = self.peers.remove(&id) else {
-            return;
-        };
-        self.ready.remove(&id);
-        self.starved.remove(&id);
-        self.interest_changed.remove(&id);
-        self.cancels.remove(&id);
-        for (piece, index) in member.asked.keys() {
-            self.unask(*piece, *index, id);
-        }
-        if member.seeder {
-            self.rarity.remove_seeder();
-        } else {
-            for piece in member.has.ones() {
-                self.rarity.remove(PieceIdx(piece), &mut self.rng);
-            }
-        }
-        let _ = now;
-    }
-
-    pub fn handle_has(&mut self, id: SourceId, pieces: &[PieceIdx]) {
-        if pieces.len() as u64 >= u64::from(self.shape.piece_count()) {
-            return self.handle_has_all(id);
-        }
-        let Some(member) = self.peers.get_mut(&id).filter(|member| !member.seeder) else {
-            return;
-        };
-        for piece in pieces {
-            if piece.0 >= member.has.len() || member.has.get(piece.0) {
-                continue;
-            }
-            member.has.set(piece.0, true);
-            self.rarity.add(*piece, &mut self.rng);
-            member.useful += u32::from(self.wanted.get(piece.0) && !self.had.get(piece.0));
-        }
-        if member.has.all() {
-            return self.handle_has_all(id);
-        }
-        self.interest_changed.insert(id);
-        self.wake(id);
-    }
-
-    pub fn handle_has_all(&mut self, id: SourceId) {
-        let count = self.shape.piece_count();
-        let Some(member) = self.peers.get_mut(&id).filter(|member| !member.seeder) else {
-            return;
-        };
-        for piece in member.has.ones() {
-            self.rarity.remove(PieceIdx(piece), &mut self.rng);
-        }
-        member.seeder = true;
-        for piece in 0..count {
-            member.has.set(piece, true);
-        }
-        member.useful = self.lacking;
-        self.rarity.add_seeder();
-        self.interest_changed.insert(id);
-        self.wake(id);
-    }
-
-    pub fn handle_choked(&mut self, id: SourceId, choked: bool) {
-        let Some(member) = self.peers.get_mut(&id) else {
-            return;
-        };
-        member.choked = choked;
-        if choked {
-            member.window = 0;
-            self.disown(id);
-        } else {
-            member.refused.clear();
-            self.wake(id);
-        }
-    }
-
-    pub fn handle_allowed_fast(&mut self, id: SourceId, piece: PieceIdx) {
-        if let Some(member) = self.peers.get_mut(&id) {
-            member.allow(piece);
-            self.wake(id);
-        }
-    }
-
-    pub fn handle_suggests(&mut self, id: SourceId, piece: PieceIdx) {
-        if let Some(member) = self.peers.get_mut(&id) {
-            member.suggest(piece);
-        }
-    }
-
-    pub fn handle_snubbed(&mut self, id: SourceId, snubbed: bool) {
-        let Some(member) = self.peers.get_mut(&id) else {
-            return;
-        };
-        member.snubbed = snubbed;
-        if snubbed {
-            self.disown(id);
-        } else {
-            self.wake(id);
-        }
-    }
-
-    /// So many blocks more may be asked of the peer now.
-    pub fn handle_window(&mut self, id: SourceId, blocks: usize) {
-        if let Some(member) = self.peers.get_mut(&id) {
-            member.window = blocks;
-            self.wake(id);
-        }
-    }
-
-    pub fn handle_took(&mut self, now: Instant, id: SourceId, blocks: &[Block]) {
-        for block in blocks {
-            self.take(now, id, *block);
-        }
-    }
-
-    fn take(&mut self, now: Instant, id: SourceId, block: Block) {
-        let (piece, index) = (block.piece, (block.begin / BLOCK_LEN) as usize);
-        let asked = self.peers.get_mut(&id).and_then(|member| {
-            member.sent(now, u64::from(block.len));
-            member.asked.remove(&(piece, index))
-        });
-        // A block that was put before its piece failed and one that was put after look the same.
-        let void = asked.map_or(self.failed.contains(&piece), |asked| asked.void);
-        if let Some(partial) = self.open.get_mut(&piece).filter(|_| !void) {
-            for other in partial.took(now, index) {
-                if other != id {
-                    self.cancels.entry(other).or_default().push(block);
-                }
-            }
-            self.sort(piece);
-        }
-        self.unask(piece, index, id);
-    }
-
-    pub fn handle_released(&mut self, now: Instant, id: SourceId, blocks: &[Block]) {
-        let _ = now;
-        for block in blocks {
-            let (piece, index) = (block.piece, (block.begin / BLOCK_LEN) as usize);
-            let Some(member) = self.peers.get_mut(&id) else {
-                return;
-            };
-            let Some(asked) = member.asked.remove(&(piece, index)) else {
-                continue;
-            };
-            let cancelled = self.open.get(&piece).is_none_or(|open| open.is_had(index));
-            if !asked.void && !cancelled && !member.choked && !member.snubbed {
-                member.refuse(piece);
-            }
-            self.unask(piece, index, id);
-        }
-        self.wake(id);
-    }
-
-    /// A piece of ours was hashed. The assembler holds nothing of a bad one any more, and keeps it
-    /// open.
-    pub fn handle_piece(&mut self, now: Instant, piece: PieceIdx, good: bool) {
-        if good {
-            self.close(piece);
-            self.failed.remove(&piece);
-            self.yielded.remove(&piece);
-            return self.handle_had(piece, true);
-        }
-        self.failed.insert(piece);
-        let owner = self.open.get(&piece).and_then(|partial| partial.owner);
-        if let Some(member) = owner.and_then(|owner| self.peers.get_mut(&owner)) {
-            member.owned.retain(|owned| *owned != piece);
-        }
-        let Some(partial) = self.open.get_mut(&piece) else {
-            return;
-        };
-        partial.solo = true;
-        for (index, by) in partial.reset(now) {
-            self.void(piece, index, by);
-        }
-        self.sort(piece);
-        self.wake_all();
-    }
-
-    /// A piece was verified, or turned out not to be there after all, by others than us: feed it
-    /// from `PieceMap::take_changed`.
-    pub fn handle_had(&mut self, piece: PieceIdx, had: bool) {
-        if piece.0 >= self.had.len() || self.had.get(piece.0) == had {
-            return;
-        }
-        if had && self.open.contains_key(&piece) {
-            self.close(piece);
-        }
-        let wanted = self.wanted.get(piece.0);
-        self.had.set(piece.0, had);
-        self.parked.remove(&piece);
-        self.rarity.set_free(piece, wanted && !had, &mut self.rng);
-        if !wanted {
-            return;
-        }
-        self.lacking = match had {
-            true => self.lacking.saturating_sub(1),
-            false => self.lacking + 1,
-        };
-        for (id, member) in &mut self.peers {
-            if !member.has.get(piece.0) {
-                continue;
-            }
-            member.useful = match had {
-                true => member.useful.saturating_sub(1),
-                false => member.useful + 1,
-            };
-            if (member.useful > 0) != member.interested {
-                self.interest_changed.insert(*id);
-            }
-        }
-        if !had {
-            self.wake_all();
-        }
-    }
-
     /// Connected peers that have the piece.
     pub fn availability(&self, piece: PieceIdx) -> u32 {
         self.rarity.availability(piece)
@@ -443,83 +223,6 @@ impl Crowd {
             .map(|(has, (wanted, had))| (has & wanted & !had).count_ones())
             .sum();
         self.interest_changed.insert(id);
-    }
-
-    /// Forgets an open piece; requests for it are taken back.
-    fn close(&mut self, piece: PieceIdx) {
-        self.shared.remove(&piece);
-        self.owned.remove(&piece);
-        let cramped = self.open.len() >= self.open_max();
-        let Some(partial) = self.open.remove(&piece) else {
-            return;
-        };
-        if cramped {
-            self.wake_all();
-        }
-        if let Some(member) = partial.owner.and_then(|owner| self.peers.get_mut(&owner)) {
-            member.owned.retain(|owned| *owned != piece);
-        }
-        for (index, by) in partial.all_askers() {
-            self.void(piece, index, by);
-        }
-    }
-
-    /// Takes a request back for good.
-    fn void(&mut self, piece: PieceIdx, index: usize, by: SourceId) {
-        if let Some(member) = self.peers.get_mut(&by)
-            && let Some(asked) = member.asked.get_mut(&(piece, index))
-        {
-            asked.void = true;
-            let block = partial::block(self.shape, piece, index);
-            self.cancels.entry(by).or_default().push(block);
-        }
-    }
-
-    fn unask(&mut self, piece: PieceIdx, index: usize, by: SourceId) {
-        let Some(partial) = self.open.get_mut(&piece) else {
-            return;
-        };
-        if partial.unask(index, by) {
-            self.sort(piece);
-            self.wake_all();
-        }
-    }
-
-    /// What belongs to this peer alone is for all.
-    fn disown(&mut self, id: SourceId) {
-        let Some(member) = self.peers.get_mut(&id) else {
-            return;
-        };
-        for piece in std::mem::take(&mut member.owned) {
-            if let Some(partial) = self.open.get_mut(&piece) {
-                partial.owner = None;
-            }
-            self.sort(piece);
-            self.wake_all();
-        }
-    }
-
-    /// Puts an open piece into the list it belongs to.
-    fn sort(&mut self, piece: PieceIdx) {
-        self.shared.remove(&piece);
-        self.owned.remove(&piece);
-        let open = self.open.get(&piece).filter(|open| open.free() > 0);
-        match open.map(|open| (open.owner, open.solo)) {
-            Some((None, _)) => self.shared.insert(piece),
-            Some((Some(_), false)) => self.owned.insert(piece),
-            Some((Some(_), true)) | None => false,
-        };
-    }
-
-    /// Something changed for this peer.
-    fn wake(&mut self, id: SourceId) {
-        self.starved.remove(&id);
-        self.ready.insert(id);
-    }
-
-    /// There is work again.
-    fn wake_all(&mut self) {
-        self.ready.append(&mut self.starved);
     }
 
     /// Checks the invariant.

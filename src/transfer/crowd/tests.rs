@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::bittorrent::wire::BLOCK_LEN;
 use crate::transfer::piece_map::PieceMap;
 
 /// Blocks a piece in these drawings.
