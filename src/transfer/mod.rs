@@ -27,7 +27,6 @@ mod setup;
 pub mod stats;
 mod sync_pace;
 mod task;
-mod task_swarm;
 mod torrent;
 pub mod uri_pool;
 

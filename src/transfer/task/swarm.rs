@@ -10,12 +10,12 @@ use crate::bittorrent::assembler::Assembler;
 use crate::bittorrent::discovery::SwarmFigures;
 use crate::storage::Layout;
 
-use super::content_destination::ContentPlace;
-use super::crowd::{Crowd, CrowdSettings, urgent_pieces};
-use super::handle::Phase;
-use super::piece_map::PieceMap;
-use super::task::{Checked, Task};
-use super::torrent::{Address, Basis, Torrent, connect};
+use super::{Checked, Task};
+use crate::transfer::content_destination::ContentPlace;
+use crate::transfer::crowd::{Crowd, CrowdSettings, urgent_pieces};
+use crate::transfer::handle::Phase;
+use crate::transfer::piece_map::PieceMap;
+use crate::transfer::torrent::{Address, Basis, Torrent, connect};
 
 impl Task {
     /// Seeks peers, once the files are open.
