@@ -4,6 +4,9 @@
 //! file; the user pauses; the process dies. Whatever happens, a download that completes has the
 //! right bytes, and one that has an honest mirror does complete.
 
+mod clock;
+mod ground;
+mod mirror;
 mod torrent;
 mod world;
 
@@ -12,8 +15,9 @@ use std::time::Duration;
 use arioso::base::units::Span;
 use arioso::option::value::PieceSelector;
 use arioso::transfer::plan::Outcome;
+use mirror::{Fault, Mirror};
 use torrent::{Peer, Torrent, WebSeed};
-use world::{Fault, Mirror, World};
+use world::World;
 
 /// Every seed runs a different world; `SEED=n` runs one alone.
 fn seeds(count: u64) -> Vec<u64> {

@@ -2,10 +2,11 @@
 //! lie; mirrors have the whole or one file of several, crawl, break off and serve wrong bytes.
 //! Reports come late and in another order than things happened, as between tasks.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+mod peers;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arioso::base::bitfield::Bitfield;
 use arioso::base::error::{ErrorCode, Failure, Retry};
@@ -13,52 +14,15 @@ use arioso::base::range_set::RangeSet;
 use arioso::base::rng::Rng;
 use arioso::base::units::{BLOCK_LEN, PieceIdx, SourceId, Span};
 use arioso::bittorrent::peer::Shape;
-use arioso::bittorrent::wire::Block;
 use arioso::source::{Facts, Identity, Report};
 use arioso::transfer::crowd::{Crowd, CrowdSettings};
-use arioso::transfer::plan::{Action, DiskDone, Known, Outcome, Plan, Prepared};
+use arioso::transfer::plan::{Action, DiskDone, Known, Outcome, Plan, PlanSettings, Prepared};
 use arioso::transfer::uri_pool::Mirror;
 
-use crate::world::{NOISE_LEN, content, plain_settings};
-
-const CHUNK: u64 = 64 * 1024;
-const WINDOW: usize = 24;
-
-#[derive(Clone, Debug)]
-pub struct Peer {
-    /// Bytes a second.
-    pub rate: u64,
-    /// Share of the pieces it has at the start; it gets others now and then.
-    pub share: f64,
-    /// Chance that a block is wrong.
-    pub lies: f64,
-    /// Chance that it goes silent, a block.
-    pub stall: f64,
-    /// Chance that it chokes us, a block.
-    pub chokes: f64,
-    /// Chance that it leaves for good, a block.
-    pub leaves: f64,
-    /// It is found so long after the beginning.
-    pub late: Duration,
-}
-
-impl Peer {
-    pub fn seed(rate: u64) -> Self {
-        Self {
-            rate,
-            share: 1.0,
-            lies: 0.0,
-            stall: 0.0,
-            chokes: 0.0,
-            leaves: 0.0,
-            late: Duration::ZERO,
-        }
-    }
-
-    pub fn late(self, late: Duration) -> Self {
-        Self { late, ..self }
-    }
-}
+pub use self::peers::Peer;
+use self::peers::{Line, Part, Said, WINDOW};
+use crate::clock::{Clock, Next};
+use crate::ground::{CHUNK, NOISE_LEN, WRONG, content, mirror_of, plain_settings, uri_of};
 
 #[derive(Clone, Debug)]
 pub struct WebSeed {
@@ -67,19 +31,6 @@ pub struct WebSeed {
     pub wrong: bool,
     /// Chance that the connection breaks, a chunk.
     pub loss: f64,
-}
-
-enum Said {
-    /// It is connected and has these pieces.
-    Joined(Vec<PieceIdx>),
-    Has(PieceIdx),
-    Choked(bool),
-    Window(usize),
-    Took(Block),
-    Released(Vec<Block>),
-    Piece(PieceIdx, bool),
-    Snubbed(bool),
-    Gone,
 }
 
 enum Happening {
@@ -93,35 +44,6 @@ enum Happening {
     Disk(DiskDone),
 }
 
-struct Entry(Reverse<(Instant, u64)>, Happening);
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-impl Eq for Entry {}
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.cmp(&other.0)
-    }
-}
-
-struct Line {
-    queue: VecDeque<Block>,
-    sending: bool,
-    choking: bool,
-    stalled: bool,
-    gone: bool,
-    has: Bitfield,
-    told_at: Instant,
-}
-
 struct Connection {
     seed: usize,
     lease: Option<Span>,
@@ -129,9 +51,6 @@ struct Connection {
     opened: bool,
     turn: u32,
 }
-
-/// A block's bytes and the peer they came from.
-type Part = (Vec<u8>, usize);
 
 pub struct Torrent {
     rng: Rng,
@@ -145,10 +64,7 @@ pub struct Torrent {
     lines: Vec<Line>,
     parts: HashMap<PieceIdx, Vec<Option<Part>>>,
     connections: BTreeMap<SourceId, Connection>,
-    now: Instant,
-    began: Instant,
-    events: BinaryHeap<Entry>,
-    counter: u64,
+    clock: Clock<Happening>,
     /// Bytes that came, of any use or none.
     pub fetched: u64,
     pub bad_pieces: u64,
@@ -163,7 +79,6 @@ impl Torrent {
     pub fn plain(seed: u64, len: u64, piece_len: u32) -> Self {
         let mut rng = Rng::seeded(seed ^ 0x7055);
         let origin = content(rng.below(NOISE_LEN), len);
-        let now = Instant::now();
         Self {
             rng,
             disk: vec![0; origin.len()],
@@ -179,10 +94,7 @@ impl Torrent {
             lines: Vec::new(),
             parts: HashMap::new(),
             connections: BTreeMap::new(),
-            now,
-            began: now,
-            events: BinaryHeap::new(),
-            counter: 0,
+            clock: Clock::new(),
             fetched: 0,
             bad_pieces: 0,
             named: BTreeSet::new(),
@@ -246,7 +158,7 @@ impl Torrent {
     }
 
     pub fn elapsed(&self) -> Duration {
-        self.now - self.began
+        self.clock.elapsed()
     }
 
     pub fn steps(&self) -> u64 {
@@ -301,7 +213,7 @@ impl Torrent {
                 let had = plan.map().have().get(piece.0);
                 crowd.handle_had(piece, had);
             }
-            plan.handle_peers(self.now, crowd.useful_peers(), &());
+            plan.handle_peers(self.clock.now(), crowd.useful_peers(), &());
             if plan.is_seeding() {
                 plan.handle_seeding_over();
                 continue;
@@ -312,9 +224,6 @@ impl Torrent {
             if self.shape.piece_count() < 300 && plan.map().check() != Ok(()) {
                 panic!("{:?}", plan.map().check());
             }
-            let due = [plan.poll_timeout(self.now), crowd.poll_timeout(self.now)];
-            let due = due.into_iter().flatten().min();
-            let next = self.events.peek().map(|entry| entry.0.0.0);
             if self.elapsed() > limit {
                 let _ = writeln!(
                     self.log,
@@ -323,20 +232,12 @@ impl Torrent {
                 );
                 return None;
             }
-            match (next, due) {
-                (None, None) => return None,
-                (Some(at), due) if due.is_none_or(|due| at <= due) => {
-                    self.now = self.now.max(at);
-                    if let Some(entry) = self.events.pop() {
-                        self.happen(&mut plan, &mut crowd, entry.1);
-                    }
-                }
-                (_, due) => {
-                    // Time passes, however little: nothing may wait for the same moment for ever.
-                    let due = due.unwrap_or(self.now);
-                    self.now = due.max(self.now + Duration::from_millis(1));
-                    plan.handle_timeout(self.now, &());
-                }
+            let now = self.clock.now();
+            let due = [plan.poll_timeout(now), crowd.poll_timeout(now)];
+            match self.clock.advance(due.into_iter().flatten().min()) {
+                Next::Nothing => return None,
+                Next::Due => plan.handle_timeout(self.clock.now(), &()),
+                Next::Happens(happening) => self.happen(&mut plan, &mut crowd, happening),
             }
         }
     }
@@ -346,7 +247,7 @@ impl Torrent {
             .seeds
             .iter()
             .enumerate()
-            .map(|(index, seed)| Mirror::new(format!("http://m{index}/f").into(), seed.part))
+            .map(|(index, seed)| Mirror::new(uri_of(index), seed.part))
             .collect();
         let known = Known {
             total: self.shape.total,
@@ -354,13 +255,13 @@ impl Torrent {
             wanted: self.wanted.clone(),
             padding: RangeSet::new(),
         };
-        let settings = arioso::transfer::plan::PlanSettings {
+        let settings = PlanSettings {
             hashed: true,
             swarm: !self.peers.is_empty(),
             ..plain_settings()
         };
         let rng = Rng::seeded(self.rng.next_u64());
-        let plan = Plan::known(self.now, &mirrors, known, settings, rng);
+        let plan = Plan::known(self.clock.now(), &mirrors, known, settings, rng);
         let count = self.shape.piece_count();
         let mut wanted = Bitfield::new(count);
         for index in 0..count {
@@ -393,9 +294,9 @@ impl Torrent {
                 stalled: false,
                 gone: false,
                 has,
-                told_at: self.now,
+                told_at: self.clock.now(),
             });
-            self.lines[index].told_at = self.now + peer.late;
+            self.lines[index].told_at = self.clock.now() + peer.late;
             self.say(index, Said::Joined(pieces));
             self.say(index, Said::Choked(false));
             self.say(index, Said::Window(4));
@@ -404,102 +305,7 @@ impl Torrent {
     }
 
     fn after(&mut self, wait: Duration, happening: Happening) {
-        self.counter += 1;
-        let at = self.now + wait;
-        self.events
-            .push(Entry(Reverse((at, self.counter)), happening));
-    }
-
-    /// Reports of one peer come late, but in order.
-    fn say(&mut self, peer: usize, said: Said) {
-        let late = Duration::from_millis(self.rng.below(20));
-        let at = (self.now + late).max(self.lines[peer].told_at);
-        self.lines[peer].told_at = at;
-        self.after(at - self.now, Happening::Said(peer, said));
-    }
-
-    fn carry_out(&mut self, plan: &mut Plan, crowd: &mut Crowd) {
-        let idle = plan.mirrors_idle();
-        let orders = crowd.poll_orders(self.now, plan.map_mut(), idle);
-        plan.make_way(self.now);
-        for (piece, on_disk) in orders.open {
-            let span = plan.map().piece_span(piece);
-            let blocks = span.len().div_ceil(BLOCK_LEN);
-            let parts = (0..blocks).map(|index| {
-                let start = span.start + index * BLOCK_LEN;
-                let end = (start + BLOCK_LEN).min(span.end);
-                on_disk
-                    .covers(Span::new(start, end))
-                    .then(|| (self.disk[start as usize..end as usize].to_vec(), usize::MAX))
-            });
-            let parts = parts.collect();
-            assert!(self.parts.insert(piece, parts).is_none(), "opened twice");
-        }
-        for (id, blocks) in orders.cancels {
-            let peer = id.0 as usize;
-            let mut released = Vec::new();
-            for block in blocks {
-                let queue = &mut self.lines[peer].queue;
-                // What is on its way already comes.
-                if let Some(at) = queue.iter().skip(1).position(|queued| *queued == block) {
-                    queue.remove(at + 1);
-                    released.push(block);
-                }
-            }
-            if !released.is_empty() {
-                self.say(peer, Said::Released(released));
-            }
-        }
-        for (id, blocks) in orders.requests {
-            let peer = id.0 as usize;
-            let line = &mut self.lines[peer];
-            if line.gone || line.choking || line.stalled {
-                self.say(peer, Said::Released(blocks));
-                continue;
-            }
-            for block in blocks {
-                assert!(line.has.get(block.piece.0), "asked for what it has not");
-                assert!(!line.queue.contains(&block), "asked twice of one peer");
-                line.queue.push_back(block);
-            }
-            self.send_next(peer);
-        }
-        for piece in orders.give_back {
-            let span = plan.map().piece_span(piece);
-            let mut on_disk = RangeSet::new();
-            for (index, part) in self
-                .parts
-                .remove(&piece)
-                .unwrap_or_default()
-                .iter()
-                .enumerate()
-            {
-                if let Some((data, _)) = part {
-                    let at = span.start + index as u64 * BLOCK_LEN;
-                    let end = at + data.len() as u64;
-                    self.disk[at as usize..end as usize].copy_from_slice(data);
-                    on_disk.insert(Span::new(at, end));
-                }
-            }
-            plan.handle_given_back(self.now, piece, &on_disk, &());
-        }
-    }
-
-    fn send_next(&mut self, peer: usize) {
-        let line = &mut self.lines[peer];
-        let Some(block) = line.queue.front().filter(|_| !line.sending) else {
-            return;
-        };
-        line.sending = true;
-        let seconds = f64::from(block.len) / self.peers[peer].rate as f64;
-        self.after(Duration::from_secs_f64(seconds), Happening::Send(peer));
-    }
-
-    fn release_all(&mut self, peer: usize) {
-        let blocks: Vec<Block> = self.lines[peer].queue.drain(..).collect();
-        if !blocks.is_empty() {
-            self.say(peer, Said::Released(blocks));
-        }
+        self.clock.after(wait, happening);
     }
 
     fn happen(&mut self, plan: &mut Plan, crowd: &mut Crowd, happening: Happening) {
@@ -520,114 +326,7 @@ impl Torrent {
             Happening::Said(peer, said) => self.hear(plan, crowd, peer, said),
             Happening::Hash(peer, piece) => self.hash(peer, piece),
             Happening::Chunk(source, turn) => self.chunk(plan, source, turn),
-            Happening::Disk(done) => plan.handle_disk(self.now, done, &()),
-        }
-    }
-
-    fn hear(&mut self, plan: &mut Plan, crowd: &mut Crowd, peer: usize, said: Said) {
-        let (now, id) = (self.now, SourceId(peer as u32));
-        match said {
-            Said::Joined(pieces) => {
-                crowd.join(now, id);
-                crowd.handle_has(id, &pieces);
-            }
-            Said::Has(piece) => crowd.handle_has(id, &[piece]),
-            Said::Choked(choked) => crowd.handle_choked(id, choked),
-            Said::Window(count) => crowd.handle_window(id, count),
-            Said::Took(block) => crowd.handle_took(now, id, &[block]),
-            Said::Released(blocks) => crowd.handle_released(now, id, &blocks),
-            Said::Snubbed(snubbed) => crowd.handle_snubbed(id, snubbed),
-            Said::Gone => crowd.leave(now, id),
-            Said::Piece(piece, good) => {
-                crowd.handle_piece(now, piece, good);
-                plan.handle_swarm_piece(now, piece, good, &());
-            }
-        }
-    }
-
-    /// A block has come over the wire.
-    fn send(&mut self, peer: usize) {
-        let behaviour = self.peers[peer].clone();
-        self.lines[peer].sending = false;
-        if self.lines[peer].gone {
-            return;
-        }
-        let Some(block) = self.lines[peer].queue.pop_front() else {
-            return;
-        };
-        let span = block.span(self.shape.piece_len);
-        self.fetched += span.len();
-        let mut data = self.origin[span.start as usize..span.end as usize].to_vec();
-        if self.rng.chance(behaviour.lies) {
-            data[0] ^= 0x55;
-        }
-        self.put(peer, block, data);
-        self.say(peer, Said::Took(block));
-        if self.rng.chance(behaviour.leaves) {
-            self.lines[peer].gone = true;
-            self.lines[peer].queue.clear();
-            return self.say(peer, Said::Gone);
-        }
-        if self.rng.chance(behaviour.stall) {
-            self.lines[peer].stalled = true;
-            return self.after(Duration::from_secs(15), Happening::GiveUp(peer));
-        }
-        if self.rng.chance(behaviour.chokes) {
-            self.lines[peer].choking = true;
-            self.say(peer, Said::Choked(true));
-            self.release_all(peer);
-            return self.after(Duration::from_secs(10), Happening::Resume(peer));
-        }
-        let lacks = (0..self.shape.piece_count()).find(|p| !self.lines[peer].has.get(*p));
-        if let Some(piece) = lacks.filter(|_| self.rng.chance(0.1)) {
-            self.lines[peer].has.set(piece, true);
-            self.say(peer, Said::Has(PieceIdx(piece)));
-        }
-        let room = WINDOW.saturating_sub(self.lines[peer].queue.len());
-        self.say(peer, Said::Window(room));
-        self.send_next(peer);
-    }
-
-    fn put(&mut self, peer: usize, block: Block, data: Vec<u8>) {
-        let Some(parts) = self.parts.get_mut(&block.piece) else {
-            return;
-        };
-        let slot = &mut parts[(block.begin as u64 / BLOCK_LEN) as usize];
-        if slot.is_some() {
-            return;
-        }
-        *slot = Some((data, peer));
-        if parts.iter().all(Option::is_some) {
-            self.after(Duration::from_millis(3), Happening::Hash(peer, block.piece));
-        }
-    }
-
-    fn hash(&mut self, peer: usize, piece: PieceIdx) {
-        let Some(parts) = self.parts.get_mut(&piece) else {
-            return;
-        };
-        let data: Vec<u8> = parts
-            .iter()
-            .flatten()
-            .flat_map(|(data, _)| data.clone())
-            .collect();
-        let senders: BTreeSet<usize> = parts.iter().flatten().map(|(_, by)| *by).collect();
-        let start = piece.0 as usize * self.shape.piece_len as usize;
-        let good = self.origin[start..start + data.len()] == data[..];
-        if good {
-            self.disk[start..start + data.len()].copy_from_slice(&data);
-            self.parts.remove(&piece);
-        } else {
-            parts.iter_mut().for_each(|part| *part = None);
-            self.bad_pieces += 1;
-        }
-        self.say(peer, Said::Piece(piece, good));
-        if let (false, 1, Some(guilty)) = (good, senders.len(), senders.first())
-            && *guilty != usize::MAX
-        {
-            self.lines[*guilty].gone = true;
-            self.lines[*guilty].queue.clear();
-            self.say(*guilty, Said::Gone);
+            Happening::Disk(done) => plan.handle_disk(self.clock.now(), done, &()),
         }
     }
 
@@ -645,9 +344,8 @@ impl Torrent {
             Action::Open {
                 source, uri, base, ..
             } => {
-                let index = uri.trim_start_matches("http://m").trim_end_matches("/f");
                 let connection = Connection {
-                    seed: index.parse().expect("a mirror"),
+                    seed: mirror_of(&uri),
                     lease: None,
                     base,
                     opened: false,
@@ -694,7 +392,7 @@ impl Torrent {
     }
 
     fn chunk(&mut self, plan: &mut Plan, source: SourceId, turn: u32) {
-        let now = self.now;
+        let now = self.clock.now();
         let Some(connection) = self.connections.get_mut(&source) else {
             return;
         };
@@ -728,7 +426,7 @@ impl Torrent {
         if seed.wrong {
             self.disk[range.clone()]
                 .iter_mut()
-                .for_each(|byte| *byte ^= 0x55);
+                .for_each(|byte| *byte ^= WRONG);
         }
         self.fetched += range.len() as u64;
         self.from_mirrors += range.len() as u64;

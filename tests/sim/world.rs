@@ -1,109 +1,25 @@
 //! The world a plan lives in: virtual time, mirrors with faults, a disk in memory.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+mod lines;
+
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arioso::base::error::{ErrorCode, Failure, Retry};
 use arioso::base::range_set::RangeSet;
 use arioso::base::rng::Rng;
 use arioso::base::units::{PieceIdx, SourceId, Span};
 use arioso::option::value::{PieceSelector, UriSelector};
-use arioso::source::{Facts, Identity, Opening, Report};
 use arioso::transfer::piece_map::whole_blocks;
 use arioso::transfer::plan::{Action, DiskDone, Outcome, Peeked, Plan, PlanSettings, Prepared};
-use arioso::transfer::retry::RetryPolicy;
 
-const CHUNK: u64 = 64 * 1024;
+use self::lines::Connection;
+use crate::clock::{Clock, Next};
+use crate::ground::{NOISE_LEN, content, plain_settings, uri_of};
+use crate::mirror::{Fault, Mirror};
+
 const PIECE_LEN: u64 = 1024 * 1024;
-/// What a wrong byte is xored with.
-const WRONG: u8 = 0x55;
-
-/// A prime: no piece or block begins twice at the same place of the noise.
-pub const NOISE_LEN: u64 = 1_048_583;
-
-/// Bytes that repeat at no distance a fault could shift them by; made once, since making them is
-/// what a debug build is slow at.
-pub fn content(from: u64, len: u64) -> Vec<u8> {
-    static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
-        let mut rng = Rng::seeded(0x5eed);
-        (0..NOISE_LEN).map(|_| rng.next_u64() as u8).collect()
-    });
-    let (mut content, mut from) = (Vec::with_capacity(len as usize), from as usize);
-    while (content.len() as u64) < len {
-        let rest = len as usize - content.len();
-        let end = NOISE.len().min(from + rest);
-        content.extend_from_slice(&NOISE[from..end]);
-        from = 0;
-    }
-    content
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
-    NotFound,
-    /// Another length: the source refuses it.
-    OtherFile,
-    /// Right length, wrong content.
-    WrongBytes,
-}
-
-#[derive(Clone, Debug)]
-pub struct Mirror {
-    /// Bytes a second of each connection.
-    pub rate: u64,
-    pub latency: Duration,
-    pub ranges: bool,
-    pub tells_length: bool,
-    /// Chance that a connection breaks, a chunk.
-    pub loss: f64,
-    /// Chance that a connection goes silent until its timeout, a chunk.
-    pub stall: f64,
-    /// Chance that a request is answered 503.
-    pub busy: f64,
-    /// The n-th connection gets a thousandth of the rate.
-    pub slow_connection: Option<u32>,
-    pub fault: Option<Fault>,
-    pub dialled: u32,
-}
-
-impl Mirror {
-    pub fn good(rate: u64) -> Self {
-        Self {
-            rate,
-            latency: Duration::from_millis(20),
-            ranges: true,
-            tells_length: true,
-            loss: 0.0,
-            stall: 0.0,
-            busy: 0.0,
-            slow_connection: None,
-            fault: None,
-            dialled: 0,
-        }
-    }
-
-    pub fn with(self, fault: Fault) -> Self {
-        Self {
-            fault: Some(fault),
-            ..self
-        }
-    }
-}
-
-struct Connection {
-    mirror: usize,
-    rate: u64,
-    opening: Opening,
-    opened: bool,
-    /// Position of the open body and where the response ends.
-    body: Option<Span>,
-    lease: Option<Span>,
-    /// Bumped when the connection turns to something else: older events are void.
-    turn: u32,
-}
 
 enum Happening {
     Respond(SourceId, u32),
@@ -112,51 +28,6 @@ enum Happening {
     Disk(DiskDone),
     Pause,
     Crash,
-}
-
-struct Entry(Reverse<(Instant, u64)>, Happening);
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-impl Eq for Entry {}
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.cmp(&other.0)
-    }
-}
-
-/// The options of a download that nothing special is asked of.
-pub fn plain_settings() -> PlanSettings {
-    PlanSettings {
-        split: 4,
-        per_host_max: 2,
-        span_min: PIECE_LEN,
-        selector: PieceSelector::Default,
-        uri_selector: UriSelector::InOrder,
-        reuse_uri: true,
-        one_protocol: false,
-        retry: RetryPolicy {
-            tries_max: None,
-            wait: Duration::ZERO,
-            not_found_max: 0,
-        },
-        always_resume: true,
-        resume_failures_max: 0,
-        dry_run: false,
-        use_head: false,
-        save_gap_max: Some(Duration::from_secs(60)),
-        hashed: false,
-        swarm: false,
-        piece_len: 1 << 20,
-    }
 }
 
 pub struct World {
@@ -169,10 +40,7 @@ pub struct World {
     pauses: u32,
     crashes: u32,
     disk_faults: f64,
-    now: Instant,
-    began: Instant,
-    events: BinaryHeap<Entry>,
-    counter: u64,
+    clock: Clock<Happening>,
     connections: BTreeMap<SourceId, Connection>,
     connections_most: usize,
     bytes_sent: u64,
@@ -187,7 +55,6 @@ impl World {
     pub fn plain(seed: u64, len: u64) -> Self {
         let mut rng = Rng::seeded(seed ^ 0x5eed);
         let origin = content(rng.below(NOISE_LEN), len);
-        let now = Instant::now();
         Self {
             rng,
             disk: vec![0; origin.len()],
@@ -198,10 +65,7 @@ impl World {
             pauses: 0,
             crashes: 0,
             disk_faults: 0.0,
-            now,
-            began: now,
-            events: BinaryHeap::new(),
-            counter: 0,
+            clock: Clock::new(),
             connections: BTreeMap::new(),
             connections_most: 0,
             bytes_sent: 0,
@@ -302,7 +166,7 @@ impl World {
     }
 
     pub fn elapsed(&self) -> Duration {
-        self.now - self.began
+        self.clock.elapsed()
     }
 
     pub fn connections_most(&self) -> usize {
@@ -343,13 +207,11 @@ impl World {
     }
 
     fn run_once(&mut self, written: RangeSet, limit: Duration) -> Ended {
-        self.events.clear();
+        self.clock.forget();
         self.connections.clear();
-        let uris: Vec<Arc<str>> = (0..self.mirrors.len())
-            .map(|index| Arc::from(format!("http://m{index}/f")))
-            .collect();
+        let uris: Vec<_> = (0..self.mirrors.len()).map(uri_of).collect();
         let rng = Rng::seeded(self.rng.next_u64());
-        let mut plan = Plan::new(self.now, &uris, self.settings.clone(), rng);
+        let mut plan = Plan::new(self.clock.now(), &uris, self.settings.clone(), rng);
         if self.pauses > 0 {
             self.pauses -= 1;
             let wait = Duration::from_millis(self.rng.below(6_000));
@@ -375,37 +237,22 @@ impl World {
                     );
                 }
             }
-            let due = plan.poll_timeout(self.now);
-            let next = self.events.peek().map(|entry| entry.0.0.0);
             if self.elapsed() > limit {
                 let _ = writeln!(self.log, "out of time; {}", plan.map().draw(PIECE_LEN));
                 return Ended::Stuck;
             }
-            match (next, due) {
-                (None, None) => return Ended::Stuck,
-                (Some(at), due) if due.is_none_or(|due| at <= due) => {
-                    self.now = self.now.max(at);
-                    let Some(entry) = self.events.pop() else {
-                        return Ended::Stuck;
-                    };
-                    if matches!(entry.1, Happening::Crash) {
-                        return Ended::Crashed;
-                    }
-                    self.happen(&mut plan, entry.1);
-                }
-                (_, Some(due)) => {
-                    self.now = self.now.max(due);
-                    plan.handle_timeout(self.now, &());
-                }
-                (Some(_), None) => unreachable!("an event without a deadline is taken above"),
+            let due = plan.poll_timeout(self.clock.now());
+            match self.clock.advance(due) {
+                Next::Nothing => return Ended::Stuck,
+                Next::Due => plan.handle_timeout(self.clock.now(), &()),
+                Next::Happens(Happening::Crash) => return Ended::Crashed,
+                Next::Happens(happening) => self.happen(&mut plan, happening),
             }
         }
     }
 
     fn after(&mut self, wait: Duration, happening: Happening) {
-        self.counter += 1;
-        self.events
-            .push(Entry(Reverse((self.now + wait, self.counter)), happening));
+        self.clock.after(wait, happening);
     }
 
     fn act(
@@ -525,55 +372,8 @@ impl World {
         self.disk[range.clone()] == self.origin[range]
     }
 
-    fn open(&mut self, source: SourceId, uri: &str, opening: Opening) {
-        let index: usize = uri
-            .trim_start_matches("http://m")
-            .trim_end_matches("/f")
-            .parse()
-            .expect("a mirror");
-        let mirror = &mut self.mirrors[index];
-        let slow = mirror.slow_connection == Some(mirror.dialled);
-        mirror.dialled += 1;
-        let rate = if slow {
-            mirror.rate / 1000
-        } else {
-            mirror.rate
-        };
-        let latency = mirror.latency;
-        let connection = Connection {
-            mirror: index,
-            rate: rate.max(100),
-            opening,
-            opened: false,
-            body: None,
-            lease: None,
-            turn: 0,
-        };
-        self.connections.insert(source, connection);
-        self.connections_most = self.connections_most.max(self.connections.len());
-        if opening != Opening::Lease {
-            self.after(latency, Happening::Respond(source, 0));
-        }
-    }
-
-    fn fetch(&mut self, source: SourceId, span: Span) {
-        let Some(connection) = self.connections.get_mut(&source) else {
-            return;
-        };
-        connection.lease = Some(span);
-        connection.turn += 1;
-        let turn = connection.turn;
-        let latency = self.mirrors[connection.mirror].latency;
-        if connection.body.is_some_and(|body| body.start == span.start) {
-            self.after(Duration::ZERO, Happening::Chunk(source, turn));
-        } else {
-            connection.body = None;
-            self.after(latency, Happening::Respond(source, turn));
-        }
-    }
-
     fn happen(&mut self, plan: &mut Plan, happening: Happening) {
-        let now = self.now;
+        let now = self.clock.now();
         match happening {
             Happening::Disk(done) => plan.handle_disk(now, done, &()),
             Happening::Pause => plan.handle_stop(),
@@ -599,175 +399,6 @@ impl World {
                     );
                 }
             }
-        }
-    }
-
-    fn is_current(&self, source: SourceId, turn: u32) -> bool {
-        self.connections
-            .get(&source)
-            .is_some_and(|connection| connection.turn == turn)
-    }
-
-    fn close(
-        &mut self,
-        plan: &mut Plan,
-        source: SourceId,
-        code: ErrorCode,
-        retry: Retry,
-        text: &str,
-    ) {
-        self.connections.remove(&source);
-        let _ = writeln!(self.log, "{:?} {source:?} closed: {text}", self.elapsed());
-        plan.handle_report(
-            self.now,
-            source,
-            Report::Closed(Err(Failure::new(code, retry, text))),
-            &(),
-        );
-    }
-
-    fn respond(&mut self, plan: &mut Plan, source: SourceId) {
-        let Some(connection) = self.connections.get(&source) else {
-            return;
-        };
-        let mirror = self.mirrors[connection.mirror].clone();
-        if self.rng.chance(mirror.busy) {
-            let code = ErrorCode::HttpServiceUnavailable;
-            return self.close(plan, source, code, Retry::After(Duration::ZERO), "503");
-        }
-        if mirror.fault == Some(Fault::NotFound) {
-            return self.close(
-                plan,
-                source,
-                ErrorCode::ResourceNotFound,
-                Retry::OtherMirror,
-                "404",
-            );
-        }
-        // A first mirror that has another file can't be told from an honest one.
-        if mirror.fault == Some(Fault::OtherFile) {
-            return self.close(
-                plan,
-                source,
-                ErrorCode::HttpProtocol,
-                Retry::OtherMirror,
-                "another file",
-            );
-        }
-        let total = self.origin.len() as u64;
-        let Some(connection) = self.connections.get_mut(&source) else {
-            return;
-        };
-        let wanted = match (connection.lease, connection.opening) {
-            (Some(lease), _) => lease,
-            (None, Opening::From(at)) => Span::new(at, total),
-            (None, _) => Span::new(0, total),
-        };
-        let body = if mirror.ranges {
-            Span::new(wanted.start, wanted.end.min(total))
-        } else {
-            Span::new(0, total)
-        };
-        let probe = connection.opening == Opening::Probe;
-        connection.body = (!probe).then_some(body);
-        if !connection.opened {
-            connection.opened = true;
-            let facts = Facts {
-                identity: Identity {
-                    len: mirror.tells_length.then_some(total),
-                    ..Identity::default()
-                },
-                body_from: (!probe).then_some(body.start),
-                ranges: mirror.ranges,
-                final_uri: "http://m/f".to_owned(),
-                ..Facts::default()
-            };
-            plan.handle_report(self.now, source, Report::Opened(Box::new(facts)), &());
-        }
-        if probe {
-            self.connections.remove(&source);
-            return plan.handle_report(self.now, source, Report::Closed(Ok(())), &());
-        }
-        let Some(connection) = self.connections.get(&source) else {
-            return;
-        };
-        let Some(lease) = connection.lease else {
-            return;
-        };
-        let (turn, proven) = (
-            connection.turn,
-            connection
-                .body
-                .is_some_and(|body| body.start == lease.start),
-        );
-        if proven {
-            self.after(Duration::ZERO, Happening::Chunk(source, turn));
-        } else {
-            self.close(
-                plan,
-                source,
-                ErrorCode::CannotResume,
-                Retry::OtherMirror,
-                "200 instead of 206",
-            );
-        }
-    }
-
-    fn chunk(&mut self, plan: &mut Plan, source: SourceId) {
-        let Some(connection) = self.connections.get_mut(&source) else {
-            return;
-        };
-        let mirror = &self.mirrors[connection.mirror];
-        let (Some(lease), Some(body)) = (connection.lease, connection.body) else {
-            return;
-        };
-        if self.rng.chance(mirror.loss) {
-            return self.close(
-                plan,
-                source,
-                ErrorCode::Network,
-                Retry::After(Duration::ZERO),
-                "broken",
-            );
-        }
-        if self.rng.chance(mirror.stall) {
-            let turn = connection.turn;
-            return self.after(Duration::from_secs(60), Happening::Break(source, turn));
-        }
-        let wrong = mirror.fault == Some(Fault::WrongBytes);
-        let at = lease.start;
-        let end = (at + CHUNK).min(lease.end).min(body.end);
-        if self.rng.chance(self.disk_faults) {
-            return self.close(plan, source, ErrorCode::FileIo, Retry::Never, "disk");
-        }
-        let range = at as usize..end as usize;
-        self.disk[range.clone()].copy_from_slice(&self.origin[range.clone()]);
-        if wrong {
-            self.disk[range].iter_mut().for_each(|byte| *byte ^= WRONG);
-        }
-        self.bytes_sent += end - at;
-        self.bytes_to_disk += end - at;
-        let (rate, turn) = (connection.rate, connection.turn);
-        connection.lease = Some(Span::new(end, lease.end));
-        connection.body = Some(Span::new(end, body.end));
-        if end > at {
-            plan.handle_report(self.now, source, Report::Wrote(Span::new(at, end)), &());
-        }
-        let Some(connection) = self.connections.get_mut(&source) else {
-            return;
-        };
-        let lease_end = connection.lease.map_or(0, |lease| lease.end);
-        if end == body.end && lease_end == u64::MAX {
-            self.connections.remove(&source);
-            plan.handle_report(self.now, source, Report::Ended(end), &());
-        } else if end >= lease_end {
-            connection.lease = None;
-            connection.body = None;
-            connection.turn += 1;
-            plan.handle_report(self.now, source, Report::Idle, &());
-        } else {
-            let wait = Duration::from_secs_f64((end - at).max(1) as f64 / rate as f64);
-            self.after(wait, Happening::Chunk(source, turn));
         }
     }
 }
