@@ -38,6 +38,8 @@ pub struct Destination {
     pub uri: Arc<str>,
     /// What an earlier run of this download wrote to, and exactly which bytes.
     pub prior: Option<(PathBuf, RangeSet)>,
+    /// What those bytes are a part of, as this process found.
+    pub identity: Option<Identity>,
     /// The earlier run was in another process.
     pub restored: Option<Restored>,
     /// The files, where they are known.
@@ -100,13 +102,14 @@ impl Destination {
         let gap = written
             .as_ref()
             .and_then(|written| written.gaps(Span::new(0, u64::MAX)).next());
-        let noted = written
-            .is_some()
-            .then(|| origin_note::load(&path))
-            .flatten();
+        let noted = written.is_some().then(|| {
+            let text = origin_note::load(&path);
+            let noted = text.map(|text| Identity::from_text(&text));
+            noted.or_else(|| self.identity.clone())
+        });
         Peeked {
             resume_at: gap.map_or(0, |gap| gap.start),
-            identity: noted.map(|text| Identity::from_text(&text)),
+            identity: noted.flatten(),
             finished: self.finished(),
         }
     }

@@ -12,6 +12,7 @@ use crate::base::bitfield::Bitfield;
 use crate::base::range_set::RangeSet;
 use crate::bittorrent::handshake::PeerId;
 use crate::limit::Meter;
+use crate::source::Identity;
 use crate::storage::Layout;
 
 use super::uri_pool::UriEntry;
@@ -63,6 +64,8 @@ pub struct Detail {
     pub up: Option<Arc<Meter>>,
     /// Exactly what is on disk, finer than a control file says: unpause resumes at the byte.
     pub written: Option<RangeSet>,
+    /// What these bytes are a part of: not every file system keeps a note of it.
+    pub identity: Option<Identity>,
     /// What an earlier process knew; taken by the first transfer of this one.
     pub restored: Option<Restored>,
 }

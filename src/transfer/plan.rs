@@ -168,6 +168,11 @@ impl Plan {
         &self.pool
     }
 
+    /// What the download was found to be.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.expect.as_ref()
+    }
+
     /// Sources that have been opened or are being opened.
     pub fn sources(&self) -> impl Iterator<Item = SourceId> + '_ {
         self.members.keys().copied()

@@ -61,7 +61,7 @@ impl Setup {
             let text = "a torrent has nothing to be tried out";
             return Err(Failure::fatal(ErrorCode::Unknown, text));
         }
-        let (prior, restored) = {
+        let (prior, identity, restored) = {
             let mut detail = spec.live.detail();
             detail.down = Some(spec.limit.down_meter().clone());
             detail.up = Some(spec.limit.up_meter().clone());
@@ -72,7 +72,7 @@ impl Setup {
             }
             let path = detail.path.clone();
             let prior = path.map(|path| (path, detail.written.take().unwrap_or_default()));
-            (prior, detail.restored.take())
+            (prior, detail.identity.take(), detail.restored.take())
         };
         let hashed = known.as_ref().is_some_and(|known| known.pieces.is_some());
         let of_torrent = known.as_ref().is_some_and(|known| known.torrent.is_some());
@@ -85,6 +85,7 @@ impl Setup {
             disk: DiskSettings::from(&spec.options),
             uri: spec.uris.first().cloned().unwrap_or_else(|| Arc::from("")),
             prior,
+            identity,
             restored,
             content,
             hashed,

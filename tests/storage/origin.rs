@@ -23,6 +23,8 @@ pub fn content(span: Span) -> Vec<u8> {
 struct Log {
     sent: AtomicU64,
     asked: Mutex<Vec<Span>>,
+    /// Of the file, as its `ETag` tells it.
+    version: AtomicU64,
 }
 
 pub struct Origin {
@@ -53,6 +55,11 @@ impl Origin {
     /// Bytes of bodies sent so far.
     pub fn sent(&self) -> u64 {
         self.log.sent.load(Ordering::Acquire)
+    }
+
+    /// From now on another file of the same length is there.
+    pub fn replace(&self) {
+        self.log.version.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The span of every request.
@@ -86,7 +93,13 @@ fn serve(mut stream: &TcpStream, len: u64, log: &Log) -> Option<()> {
                 span.end - 1
             ),
         };
-        write!(stream, "{head}Content-Length: {}\r\n\r\n", span.len()).ok()?;
+        let version = log.version.load(Ordering::Acquire);
+        let len = span.len();
+        write!(
+            stream,
+            "{head}ETag: \"{version}\"\r\nContent-Length: {len}\r\n\r\n"
+        )
+        .ok()?;
         let mut at = span.start;
         while at < span.end {
             let step = Span::new(at, (at + STEP).min(span.end));

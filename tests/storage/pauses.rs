@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use arioso::base::units::Span;
 use arioso::storage::digest::DigestKind;
+use arioso::storage::origin_note;
 use arioso::storage::progress::control_path;
 use arioso::transfer::{Ended, Live, Phase};
 use tokio::runtime::{Builder, Runtime};
@@ -33,21 +34,30 @@ fn is_whole(path: &Path) -> bool {
 
 #[test]
 fn a_pause_before_the_file_is_open_makes_nobody_elses_file_ours() {
-    let dir = tempfile::tempdir().unwrap();
     let origin = Origin::start(LEN);
-    let (theirs, ours) = (dir.path().join("a.bin"), dir.path().join("a.1.bin"));
-    std::fs::write(&theirs, b"precious").unwrap();
-    let (url, live) = (origin.url("a.bin"), Live::new());
-    let target = (dir.path(), &*url);
-    let mut run = Run::start(one_thread(), target, &[], &live);
-    run.until(Phase::Allocating);
-    wait_until(|| control_path(&ours).exists());
-    run.stop();
-    assert_eq!(run.end(), Ended::Stopped);
-    let run = Run::start(one_thread(), target, &[], &live);
-    assert_eq!(run.end(), Ended::Complete);
-    assert_eq!(std::fs::read(&theirs).unwrap(), b"precious");
-    assert!(is_whole(&ours));
+    let url = origin.url("a.bin");
+    // Whether the pause comes in time is chance.
+    for last in (0..10).map(|round| round == 9) {
+        let dir = tempfile::tempdir().unwrap();
+        let (theirs, ours) = (dir.path().join("a.bin"), dir.path().join("a.1.bin"));
+        std::fs::write(&theirs, b"precious").unwrap();
+        let (target, live) = ((dir.path(), &*url), Live::new());
+        let mut run = Run::start(one_thread(), target, &[], &live);
+        run.until(Phase::Allocating);
+        wait_until(|| control_path(&ours).exists());
+        run.stop();
+        assert_eq!(run.end(), Ended::Stopped);
+        let mut run = Run::start(one_thread(), target, &[], &live);
+        if last {
+            assert_eq!(run.end(), Ended::Complete);
+            assert!(is_whole(&ours));
+        } else {
+            run.until(Phase::Fetching);
+            run.stop();
+            assert_eq!(run.end(), Ended::Stopped);
+        }
+        assert_eq!(std::fs::read(&theirs).unwrap(), b"precious");
+    }
 }
 
 #[test]
@@ -93,4 +103,21 @@ fn a_pause_before_the_server_answers_loses_no_byte() {
     let run = Run::start(one_thread(), target, &[], &live);
     assert_eq!(run.end(), Ended::Complete);
     assert!(is_whole(&dir.path().join("a.bin")));
+}
+
+#[test]
+fn a_file_that_changed_meanwhile_is_not_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let origin = Origin::start(LEN);
+    let (url, live) = (origin.url("a.bin"), Live::new());
+    let target = (dir.path(), &*url);
+    let run = Run::start(one_thread(), target, &[], &live);
+    run.until_so(|| live.completed() > MIB);
+    run.stop();
+    assert_eq!(run.end(), Ended::Stopped);
+    origin.replace();
+    // As on a file system without attributes.
+    origin_note::remove(&dir.path().join("a.bin"));
+    let run = Run::start(one_thread(), target, &[], &live);
+    assert!(matches!(run.end(), Ended::Failed(_)));
 }

@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::Task;
 use super::disk::{DiskEvent, show_moved};
-use crate::source::Report;
+use crate::source::{Identity, Report};
 use crate::transfer::document::Finished;
 use crate::transfer::handle::{Ended, TransferReport};
 use crate::transfer::plan::{DiskDone, Outcome};
@@ -40,9 +40,13 @@ impl Task {
                 // The next run begins as this one did.
                 let prior = self.destination.prior.as_ref();
                 detail.written = prior.map(|(_, written)| written.clone());
+                detail.identity.clone_from(&self.destination.identity);
                 detail.restored = self.destination.restored;
             } else {
                 detail.written = Some(self.plan.map().trusted());
+                let found = self.plan.identity().cloned();
+                // The length stands in the control file.
+                detail.identity = found.map(|found| Identity { len: None, ..found });
             }
         }
         self.torrent = torrent;
