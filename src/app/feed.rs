@@ -89,7 +89,8 @@ impl Feed {
     /// file, else URIs.
     ///
     /// # Errors
-    /// A URI of the command line makes no sense, or the input file cannot be opened.
+    /// A URI of the command line makes no sense, its GID is for several downloads, or the input file
+    /// cannot be opened.
     pub fn new(uris: Vec<String>, options: &OptionSet) -> Result<Feed, Failure> {
         let settings = EngineSettings::from(options);
         let rules = Rules {
@@ -123,10 +124,18 @@ impl Feed {
                 ..Entry::default()
             }],
         };
-        for uri in downloads_of(&entries, rules)?.iter().flatten() {
+        let downloads = downloads_of(&entries, rules)?;
+        for uri in downloads.iter().flatten() {
             if !is_uri(uri) && local::kind_of(uri).is_none() {
                 return Err(Failure::fatal(ErrorCode::Unknown, not_a_uri(uri)));
             }
+        }
+        let gid = options.text(keys::GID.id).filter(|_| document.is_none());
+        if let Some(gid) = gid
+            && downloads.into_iter().flat_map(items).nth(1).is_some()
+        {
+            let text = format!("GID {gid} is not unique: several downloads are given with it.");
+            return Err(Failure::fatal(ErrorCode::Unknown, text));
         }
         Ok(Feed {
             entries,

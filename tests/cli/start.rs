@@ -71,6 +71,11 @@ fn senseless_command_lines_start_nothing() {
         (&["-P", "http://h/{a,b"], 1, "is not closed"),
         (&["-P", "-Z", "http://h/[1-10000000]"], 1, "more than 65536"),
         (&["--gid=5"], 1, "5 is invalid for GID."),
+        (
+            &["-Z", "--gid=00000000000000ab", "http://h/"],
+            1,
+            "GID 00000000000000ab is not unique",
+        ),
         (&["--torrent-file=none"], 28, "There is no file none."),
         (&["--metalink-file=none"], 28, "There is no file none."),
         (&["--certificate=none"], 28, "There is no file none."),
