@@ -427,6 +427,23 @@ def state_disk(supervisor, action):
         TABLE.append((f"session disk {action}", "downloads went on", "caught up"))
 
 
+def stalled_spare_copy(supervisor):
+    """The session is kept in time while its spare copy is not written."""
+    with Rig(supervisor) as rig:
+        state = rig.work / "state"
+        gid = rig.add(rig.good, pause="true")
+        rig.fail("stall", state / "session.txt.tmp")
+        # It is written every four seconds when something changed.
+        for split in range(1, 14):
+            rig.server.call("aria2.changeOption", gid, {"split": str(split)})
+            time.sleep(0.5)
+        time.sleep(1.5)
+        rig.server.kill()
+        with Server(program(), rig.work, state=state) as after:
+            kept = after.call("aria2.getOption", gid)["split"]
+            check(kept == str(split), f"what was said last was {split}, kept is {kept}")
+
+
 def main():
     suite = Suite("disk")
     supervisor = faulty_disk()
@@ -452,6 +469,7 @@ def main():
         cases.append(("disk stalled under torrents and files", stalled_memory, supervisor))
     cases += [(f"session on a disk with {action}", state_disk, supervisor, action)
               for action in ("ENOSPC", "EIO", "stall")]
+    cases.append(("the session's spare copy stalled", stalled_spare_copy, supervisor))
     with peers.addresses():
         suite.run_all(cases, workers=4)
     print(f"  {'fault':28} {'download':28} kept or cost")

@@ -15,6 +15,7 @@ mod payloads;
 mod record;
 mod recovery;
 mod session_text;
+mod spare;
 mod tally;
 mod writer;
 

@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 use super::history::History;
 use super::payloads::Payloads;
 use super::record::{Place, Record};
+use super::spare::Spare;
 use super::tally::Tally;
 use super::writer::{Writer, failed};
 use super::{Restored, file};
@@ -73,7 +74,7 @@ pub(super) fn open_locked(dir: &Path, lock: File) -> Result<(Writer, Restored), 
         payloads,
         dropped: Vec::new(),
         history: History::new(history, dir),
-        text_file,
+        spare: Spare::new(text_file),
         lock: Some(lock),
     };
     Ok((writer, content))

@@ -102,7 +102,10 @@ fn a_second_opener_is_told_so() {
         "{refused}"
     );
     assert_eq!(refused.code.code(), 1);
-    assert!((1..3).contains(&begin.elapsed().as_secs()));
+    assert!(
+        begin.elapsed() >= Duration::from_secs(1),
+        "it waits a little"
+    );
     // One that ends within the time is waited for.
     let waiter = std::thread::spawn({
         let dir = dir.path().to_owned();

@@ -1,8 +1,7 @@
-//! The store's thread: gathers changes, writes them as one batch, keeps `session.txt` beside.
+//! The store's thread: gathers changes, writes them as one batch.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,9 +13,9 @@ use tracing::{debug, warn};
 use super::history::{Found, History, key_of};
 use super::payloads::Payloads;
 use super::record::Record;
-use super::session_text::{Naming, push_entry};
+use super::spare::{Content, Spare};
 use super::tally::Tally;
-use super::{Change, Group, Job, MakeRecord, file};
+use super::{Change, Group, Job, MakeRecord};
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::failpoint;
 use crate::base::gid::Gid;
@@ -27,9 +26,6 @@ const GATHER: Duration = Duration::from_millis(200);
 const BATCH_MAX: usize = 1000;
 /// Between two flushes; with the time of gathering nothing is older than a second.
 const FLUSH_EVERY: Duration = Duration::from_millis(700);
-const TEXT_EVERY: Duration = Duration::from_secs(4);
-/// Writing `session.txt` takes at most one part in so many of this thread's time.
-const TEXT_PART: u32 = 20;
 /// More removed downloads than these are not remembered for the sake of old session files.
 const FORGOTTEN_MAX: usize = 50_000;
 
@@ -55,7 +51,7 @@ pub(super) struct Writer {
     pub history: History,
     /// sled's own file, for what its flush leaves out.
     pub db_file: PathBuf,
-    pub text_file: PathBuf,
+    pub spare: Spare,
     pub gone_count: usize,
     /// Held as long as the store is open; `None` once another writer goes on with it.
     pub lock: Option<File>,
@@ -66,7 +62,7 @@ struct Plan {
     /// When the first of the gathered changes came.
     first_change: Option<Instant>,
     last_flush: Instant,
-    /// `session.txt` is older than the store.
+    /// `session.txt` may be older than the store.
     text_is_old: bool,
     next_text: Instant,
 }
@@ -130,11 +126,7 @@ impl Writer {
                     plan.flushed();
                 }
                 Ok(Job::Known(gids)) => self.keep_only(&gids, changes)?,
-                Ok(Job::Close) if plan.text_is_old => return self.close(changes),
-                Ok(Job::Close) => {
-                    self.forget()?;
-                    return self.sync();
-                }
+                Ok(Job::Close) => return self.close(changes),
                 // Not an orderly end: what was removed stays remembered.
                 Err(RecvTimeoutError::Disconnected) => {
                     self.apply(changes)?;
@@ -149,9 +141,11 @@ impl Writer {
                 plan.flushed();
             }
             if plan.text_is_due() {
-                let begin = Instant::now();
-                let written = self.write_text();
-                plan.text_written(begin, written);
+                plan.text_is_old = !self.spare.holds(self.tally.state);
+                if plan.text_is_old {
+                    self.spare.begin(self.content());
+                }
+                plan.next_text = Instant::now() + self.spare.pause();
             }
         }
     }
@@ -174,7 +168,11 @@ impl Writer {
     /// Writes everything for the last time.
     pub fn close(&mut self, changes: &mut Changes) -> Result<(), Failure> {
         self.apply(changes)?;
-        self.write_text();
+        self.spare.finish();
+        if !self.spare.holds(self.tally.state) {
+            self.spare.begin(self.content());
+            self.spare.finish();
+        }
         self.forget()?;
         self.sync()
     }
@@ -328,50 +326,19 @@ impl Writer {
         self.gone.clear().map_err(failed)
     }
 
-    /// False when it could not be written, which is logged.
-    fn write_text(&self) -> bool {
-        let written = file::replace(&self.text_file, |out| {
-            out.write_all(self.tally.head_line().as_bytes())?;
-            let mut text = String::new();
-            let mut said = HashSet::new();
-            let naming = Naming::Copies(self.payloads.dir());
-            for (_, _, key) in self.keys_in_order()? {
-                let Some(value) = self.downloads.get(key)? else {
-                    continue;
-                };
-                // What cannot be read was reported when the store was opened.
-                if let Ok(record) = Record::decode(&key, &value) {
-                    text.clear();
-                    push_entry(&mut text, &record, naming, &mut said);
-                    out.write_all(text.as_bytes())?;
-                }
-            }
-            Ok(())
-        });
-        if let Err(error) = &written {
-            warn!(%error, path = %self.text_file.display(), "session.txt not written");
+    fn content(&self) -> Content {
+        Content {
+            downloads: self.downloads.clone(),
+            tally: self.tally,
+            payload_dir: self.payloads.dir().to_owned(),
         }
-        written.is_ok()
-    }
-
-    /// List, place in it and key of each download: the records themselves may be too many for
-    /// memory.
-    fn keys_in_order(&self) -> io::Result<Vec<(u8, i64, [u8; 8])>> {
-        let mut keys = Vec::new();
-        for entry in &self.downloads {
-            let (key, value) = entry?;
-            let position = Record::position(&key, &value);
-            if let (Ok(key), Some((list, order))) = (key.as_ref().try_into(), position) {
-                keys.push((list, order, key));
-            }
-        }
-        keys.sort_unstable();
-        Ok(keys)
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        // Another writer would write the same file.
+        self.spare.finish();
         // Another process may have the directory only when sled has let go of it, and that is
         // when this lock goes.
         if let Some(lock) = &self.lock {
@@ -389,11 +356,6 @@ impl Plan {
     fn flushed(&mut self) {
         self.first_change = None;
         self.last_flush = Instant::now();
-    }
-
-    fn text_written(&mut self, begin: Instant, written: bool) {
-        self.text_is_old = !written;
-        self.next_text = Instant::now() + TEXT_EVERY.max(begin.elapsed() * TEXT_PART);
     }
 
     fn flush_at(&self) -> Option<Instant> {
