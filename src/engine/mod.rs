@@ -120,6 +120,8 @@ struct Core {
 /// A transfer that runs, or was told to stop and has not ended.
 struct Run {
     transfer: Box<dyn Running>,
+    /// The torrent it is about.
+    info_hash: Option<InfoHash>,
     limit: LimitBranch,
     /// The removed download was forgotten before its transfer ended; this is told then.
     farewell: Option<(EventKind, Arc<Subject>)>,
@@ -285,11 +287,13 @@ impl Core {
         };
         debug!(%gid, uris = launch.uris.len(), "transfer starts");
         let limit = launch.limit.clone();
+        let info_hash = self.info_hash_of(gid);
         let transfer = self.launcher.launch(launch);
         self.running.insert(
             gid,
             Run {
                 transfer,
+                info_hash,
                 limit,
                 farewell: None,
                 waiters: Vec::new(),
@@ -300,13 +304,15 @@ impl Core {
         true
     }
 
-    /// The torrent of the same name whose transfer runs.
+    fn info_hash_of(&self, gid: Gid) -> Option<InfoHash> {
+        self.registry.lock().get(gid)?.brief()?.info_hash()
+    }
+
+    /// The torrent of the same name whose transfer runs; it may be forgotten already.
     fn twin_of(&self, gid: Gid) -> Option<(InfoHash, Gid)> {
-        let registry = self.registry.lock();
-        let hash_of = |gid: Gid| registry.get(gid)?.brief()?.info_hash();
-        let hash = hash_of(gid)?;
-        let mut others = self.running.keys().filter(|other| **other != gid);
-        let twin = others.find(|other| hash_of(**other) == Some(hash))?;
+        let hash = self.info_hash_of(gid)?;
+        let is_twin = |(other, run): &(&Gid, &Run)| **other != gid && run.info_hash == Some(hash);
+        let (twin, _) = self.running.iter().find(is_twin)?;
         Some((hash, *twin))
     }
 
@@ -315,7 +321,7 @@ impl Core {
         self.twin_of(gid).is_some_and(|(_, twin)| {
             let registry = self.registry.lock();
             let twin = registry.get(twin);
-            twin.is_some_and(|twin| matches!(twin.state(), DownloadState::Stopping(_)))
+            twin.is_none_or(|twin| matches!(twin.state(), DownloadState::Stopping(_)))
         })
     }
 

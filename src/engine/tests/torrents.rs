@@ -130,6 +130,26 @@ async fn one_torrent_is_not_downloaded_twice_at_a_time() {
     rig.script.lock().deaf = false;
     rig.end('1', Ended::Stopped);
     assert_eq!(rig.events().await, "1:Stopped 4:Started");
+    // So it does where the first one is forgotten by then: as a result, and removed while paused.
+    for (digit, next, told, paused) in [('4', '5', "4:Stopped", false), ('5', '6', "", true)] {
+        rig.script.lock().deaf = true;
+        if paused {
+            rig.handle.pause(gid(digit), false).await.unwrap();
+        }
+        rig.handle.remove(gid(digit), false).await.unwrap();
+        if !paused {
+            rig.handle.remove_result(gid(digit)).await.unwrap();
+        }
+        rig.add_torrent(next, "same").await;
+        assert_eq!(
+            (rig.events().await.as_str(), rig.status(next).0),
+            ("", "waiting")
+        );
+        rig.script.lock().deaf = false;
+        rig.end(digit, Ended::Stopped);
+        let started = format!("{told} {next}:Started");
+        assert_eq!(rig.events().await, started.trim_start());
+    }
     rig.shutdown().await;
 }
 
