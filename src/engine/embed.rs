@@ -98,6 +98,7 @@ impl Engine {
         let filter = world.as_ref().map(|world| world.bt.filter().clone());
         let (core, handle, commands) = assemble(config, launcher, filter.unwrap_or_default())?;
         if let Some(world) = &world {
+            handle.read(|registry| keepsakes::claim_kept(world, registry));
             data.spawn(follow_options(world.bt.clone(), handle.global_options()));
         }
         let (release, released) = oneshot::channel();

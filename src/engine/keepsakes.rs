@@ -1,10 +1,13 @@
-//! Files that are read when the engine starts and written when it ends: cookies and server
-//! statistics.
+//! What is taken over when the engine starts and left when it ends, apart from downloads: cookies,
+//! server statistics, files that are known to be finished.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tracing::{info, warn};
 
+use super::Registry;
+use crate::option::keys::FORCE_SAVE;
 use crate::option::settings::EngineSettings;
 use crate::transfer::World;
 
@@ -20,6 +23,18 @@ pub fn load(world: &World, settings: &EngineSettings) {
         && let Err(error) = world.stats.load(path, settings.server_stat_timeout)
     {
         warn!("No server statistics from {}: {error}", path.display());
+    }
+}
+
+/// Finished files of earlier processes whose control files stay.
+pub fn claim_kept(world: &World, registry: &Registry) {
+    let finished = registry.stopped().filter(|download| {
+        let is_file = download.brief().is_none() && download.options().get(FORCE_SAVE);
+        is_file && download.status() == "complete"
+    });
+    for download in finished {
+        let path = download.path();
+        world.paths.keep(Path::new(&path), download.gid());
     }
 }
 

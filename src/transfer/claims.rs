@@ -11,6 +11,8 @@ use crate::base::gid::Gid;
 #[derive(Default)]
 pub struct PathClaims {
     owners: Mutex<HashMap<PathBuf, Gid>>,
+    /// Finished files with a control file beside them (`force-save`), and whose they are.
+    kept: Mutex<HashMap<PathBuf, Gid>>,
 }
 
 impl PathClaims {
@@ -23,6 +25,19 @@ impl PathClaims {
     /// Gives back everything a download claimed.
     pub fn release(&self, gid: Gid) {
         self.owners.lock().retain(|_, owner| *owner != gid);
+    }
+
+    /// The file is finished and its control file stays: nobody else has anything to resume there.
+    pub fn keep(&self, path: &Path, gid: Gid) {
+        self.kept.lock().insert(path.to_owned(), gid);
+    }
+
+    /// Whether another download has finished this file and kept its control file.
+    pub fn is_kept_from(&self, path: &Path, gid: Gid) -> bool {
+        self.kept
+            .lock()
+            .get(path)
+            .is_some_and(|owner| *owner != gid)
     }
 
     /// Gives back one path.

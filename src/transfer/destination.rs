@@ -351,7 +351,7 @@ impl Destination {
         }
         loop {
             if claims.claim(&path, self.gid) {
-                match self.consider(&path, total, discard)? {
+                match self.consider(&path, total, discard, claims)? {
                     Some(choice) => return Ok(choice),
                     None => claims.release_path(&path, self.gid),
                 }
@@ -365,7 +365,8 @@ impl Destination {
                 if free {
                     claims.release_path(candidate, self.gid);
                 }
-                !free || (found(candidate) != Found::Nothing && !has_control_file(candidate))
+                let resumes = has_control_file(candidate) && !self.is_kept_from(candidate, claims);
+                !free || (found(candidate) != Found::Nothing && !resumes)
             };
             path = path::first_free(wanted, busy)?;
         }
@@ -377,6 +378,7 @@ impl Destination {
         path: &Path,
         total: Option<u64>,
         discard: bool,
+        claims: &PathClaims,
     ) -> Result<Option<Choice>, Failure> {
         // What stands there without a control file is ours if this process put it there, or if
         // the machine went down when it was just finished.
@@ -398,6 +400,10 @@ impl Destination {
             return Ok(Some(self.fresh(path.to_owned(), OpenMode::Fresh)));
         }
         if let (Some(control), Some(total)) = (progress::load(path)?, total) {
+            let whole = control.to_ranges().total() == control.total;
+            if whole && self.is_kept_from(path, claims) {
+                return Ok(None);
+            }
             return self.resume(path, &control, total).map(Some);
         }
         if (self.settings.resume_without_control_file || self.only_checks())
@@ -415,6 +421,14 @@ impl Destination {
         }
         let may_replace = mine || self.settings.allow_overwrite;
         Ok(may_replace.then(|| self.fresh(path.to_owned(), OpenMode::Fresh)))
+    }
+
+    /// Whether the finished file of another download stands here, beside which this one is to get
+    /// a name of its own.
+    fn is_kept_from(&self, path: &Path, claims: &PathClaims) -> bool {
+        let renames =
+            self.settings.auto_file_renaming && !self.settings.resume_without_control_file;
+        renames && claims.is_kept_from(path, self.gid)
     }
 
     fn resume(&self, path: &Path, control: &ControlFile, total: u64) -> Result<Choice, Failure> {

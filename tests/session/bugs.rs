@@ -100,6 +100,47 @@ fn bug_51_the_unfinished_is_saved_where_no_results_are_kept() {
 }
 
 #[test]
+fn bug_56_what_force_save_keeps_is_renamed_beside_and_not_fetched_again() {
+    let (home, files) = (Home::new(), FileServer::start());
+    let body = bytes(100_000, 1);
+    let uri = files.page("/a.bin", &body);
+    let names = ["a.bin", "a.1.bin", "a.2.bin"];
+    let state = format!("--state-dir={}", home.path("state").display());
+    let args = ["--force-save=true", &state];
+    let run = server(&home, &args);
+    for name in &names[..2] {
+        let gid = add(&run, &uri, json!({}));
+        run.wait_for_status(&gid, "status", &["complete"]);
+        assert!(fs::read(home.file(name)).unwrap() == body, "{name}");
+    }
+    assert_eq!(run.stop(), 0);
+    // The next process knows them as results, the one after that by the session file alone.
+    let run = server(&home, &args);
+    let gid = add(&run, &uri, json!({}));
+    run.wait_for_status(&gid, "status", &["complete"]);
+    assert!(fs::read(home.file(names[2])).unwrap() == body);
+    assert_eq!(run.stop(), 0);
+    let run = server(&home, &["--force-save=true"]);
+    let finished = wait_for("all of them", || {
+        let stopped = run.call("aria2.tellStopped", json!([0, 9, ["status", "files"]]));
+        let rows = stopped.as_array()?.clone();
+        (rows.len() == names.len()).then_some(rows)
+    });
+    let mut paths: Vec<String> = finished
+        .iter()
+        .map(|row| {
+            assert_eq!(row["status"], "complete");
+            row["files"][0]["path"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    paths.sort_unstable();
+    let mut wanted = names.map(|name| home.file(name).display().to_string());
+    wanted.sort_unstable();
+    assert_eq!(paths, wanted);
+    assert!(!home.file("a.3.bin").exists());
+}
+
+#[test]
 fn bug_57_a_session_is_replaced_as_a_whole_by_who_reads_it_too() {
     let home = Home::new();
     let uri = |number: usize| format!("http://127.0.0.1:1/{number}");

@@ -53,7 +53,9 @@ impl Task {
         match outcome {
             Outcome::Complete => {
                 self.hand_over_document().await;
-                self.leave().await
+                let ended = self.leave().await;
+                self.keep_control_file().await;
+                ended
             }
             Outcome::Stopped => {
                 self.save_at_the_end().await;
@@ -91,12 +93,23 @@ impl Task {
         }
     }
 
+    /// With `force-save` the control file says from now on that all is there: whoever adds the
+    /// download again from a session is to fetch nothing.
+    async fn keep_control_file(&mut self) {
+        let target = self.target.as_ref().filter(|target| !target.special);
+        if let (Some(target), true) = (target, self.settings.keep_control_file) {
+            let path = target.keeper.path().to_owned();
+            self.save_at_the_end().await;
+            self.world.paths.keep(&path, self.gid);
+        }
+    }
+
     /// The end of seeding; any other download has done its last steps already.
     async fn leave(&mut self) -> Ended {
         let Some(job) = self.last_steps().filter(|job| job.seeds) else {
             return Ended::Complete;
         };
-        if job.keeps_control_file() {
+        if job.keeps_control_file() && !self.settings.keep_control_file {
             self.save_at_the_end().await;
         }
         let left = tokio::task::spawn_blocking(move || job.leave()).await;
