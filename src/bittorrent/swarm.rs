@@ -145,6 +145,11 @@ impl Swarm {
         true
     }
 
+    /// Where a known address is from.
+    pub fn origin(&self, address: SocketAddr) -> Option<Origin> {
+        self.known.get(&canonical(address)).map(|peer| peer.origin)
+    }
+
     /// Forgets the idle address that failed most; false when none failed.
     fn make_room(&mut self) -> bool {
         let worst = self

@@ -108,7 +108,7 @@ impl MetadataTask {
             Done::Found(metainfo) => {
                 // Trackers are told nothing: the download that follows is the same peer in the
                 // same swarm.
-                connections.hand_over().await;
+                connections.hand_over(metainfo.info.private).await;
                 self.publish_whole(metainfo.info.raw.len() as u64);
                 self.tell(TransferReport::Metadata(Arc::new(*metainfo)));
                 Ended::Complete
@@ -137,6 +137,11 @@ impl MetadataTask {
         let mut clock = tokio::time::interval(TICK);
         loop {
             let now = Instant::now();
+            for change in connections.take_changes() {
+                if let Change::Left(id) = change {
+                    self.fetch.remove_peer(id);
+                }
+            }
             connections.dial(now, &nothing);
             self.ask(now, connections);
             self.publish(connections);
@@ -157,7 +162,10 @@ impl MetadataTask {
                     }
                 }
                 _ = clock.tick() => {
-                    if self.standstill.is_over(Instant::now(), self.received) {
+                    let now = Instant::now();
+                    connections.part_blocked(now);
+                    connections.rotate(now);
+                    if self.standstill.is_over(now, self.received) {
                         return Done::Failed(Failure::fatal(ErrorCode::Unfinished, ""));
                     }
                 }
@@ -209,11 +217,6 @@ impl MetadataTask {
             Input::Reports(reports) => {
                 for (id, report) in reports {
                     let done = self.handle_report(now, connections, id, report);
-                    for change in connections.take_changes() {
-                        if let Change::Left(id) = change {
-                            self.fetch.remove_peer(id);
-                        }
-                    }
                     if done.is_some() {
                         return done;
                     }

@@ -405,11 +405,17 @@ impl Connections {
             .collect()
     }
 
-    /// Keeps the peers for the torrent that follows, hangs up and waits until that is done: whoever dials the same peers next is no twin to them.
-    /// Trackers are told nothing.
-    pub async fn hand_over(&mut self) {
+    /// Keeps the peers for the torrent that follows, hangs up and waits until that is done: whoever
+    /// dials the same peers next is no twin to them. Of a private one only those whom the user or a
+    /// tracker named (BEP 27). Trackers are told nothing.
+    pub async fn hand_over(&mut self, private: bool) {
         let peers = self.greeted().filter_map(|(_, peer)| peer.for_exchange());
-        let peers = peers.map(|(address, _)| address).collect();
+        let peers = peers.map(|(address, _)| address);
+        let may_follow = |address: &SocketAddr| {
+            let origin = self.swarm.origin(*address);
+            !private || matches!(origin, Some(Origin::User | Origin::Tracker))
+        };
+        let peers = peers.filter(may_follow).collect();
         self.net.hand_over(self.share.info_hash, peers);
         self.discovery = None;
         self.close(Some(Duration::ZERO)).await;
