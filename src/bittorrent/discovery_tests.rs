@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::discovery::{Discovery, DiscoverySpec, Found, SwarmFigures};
 use super::handshake::PeerId;
+use super::lpd_node::Lpd;
 use super::swarm::Origin;
 use super::tracker::udp_socket::UdpTrackers;
 use crate::base::gid::Gid;
@@ -32,6 +33,29 @@ async fn http_tracker(
     answer: &'static [u8],
     seen: &UnboundedSender<String>,
 ) -> u16 {
+    tracker(ip, port, move |_| answer.to_vec(), seen).await
+}
+
+/// One that knows nobody, and says of how many only who asks for that (BEP 48).
+async fn scraping_tracker(seen: &UnboundedSender<String>) -> u16 {
+    let answer = |asked: &str| match asked.starts_with("GET /scrape?") {
+        true => [
+            b"d5:filesd20:",
+            &[0xab; 20][..],
+            b"d8:completei5e10:downloadedi9e10:incompletei6eeee",
+        ]
+        .concat(),
+        false => b"d8:intervali1800e5:peers0:e".to_vec(),
+    };
+    tracker("127.0.0.1", 0, answer, seen).await
+}
+
+async fn tracker(
+    ip: &str,
+    port: u16,
+    answer: impl Fn(&str) -> Vec<u8> + Copy + Send + 'static,
+    seen: &UnboundedSender<String>,
+) -> u16 {
     let listener = TcpListener::bind((ip, port)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let seen = seen.clone();
@@ -46,13 +70,15 @@ async fn http_tracker(
                         Err(_) => return,
                     }
                 }
-                let _ = seen.send(String::from_utf8_lossy(&head).into_owned());
+                let head = String::from_utf8_lossy(&head).into_owned();
+                let answer = answer(&head);
+                let _ = seen.send(head);
                 let status = format!(
                     "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                     answer.len()
                 );
                 let _ = socket
-                    .write_all(&[status.as_bytes(), answer].concat())
+                    .write_all(&[status.as_bytes(), &answer].concat())
                     .await;
             });
         }
@@ -188,6 +214,28 @@ async fn an_http_tracker_hears_everything_in_time() {
 }
 
 #[tokio::test]
+async fn who_names_no_counts_is_asked_for_them() {
+    let (seen, mut asked) = mpsc::unbounded_channel();
+    let port = scraping_tracker(&seen).await;
+    let uri = format!("http://127.0.0.1:{port}/announce");
+    let (found, mut inbox) = mpsc::unbounded_channel();
+    let _discovery = Discovery::start(spec(&[&[&uri]], |_| {}), found);
+    assert!(next(&mut asked).await.starts_with("GET /announce?"));
+    assert!(
+        next(&mut asked)
+            .await
+            .starts_with("GET /scrape?info_hash=%AB")
+    );
+    assert!(matches!(
+        next(&mut inbox).await,
+        Found::Counts {
+            seeders: Some(5),
+            leechers: Some(6)
+        }
+    ));
+}
+
+#[tokio::test]
 async fn a_udp_tracker_hears_everything_in_time() {
     let (seen, mut asked) = mpsc::unbounded_channel();
     let port = udp_tracker(&seen).await;
@@ -203,6 +251,26 @@ async fn a_udp_tracker_hears_everything_in_time() {
     assert_eq!(next(&mut asked).await, "event=1 /announce?x");
     discovery.stop(PATIENCE).await;
     assert_eq!(next(&mut asked).await, "event=3 /announce?x");
+}
+
+#[tokio::test]
+async fn the_local_network_is_told_where_that_is_wanted_and_allowed() {
+    for (wanted, private, told) in [
+        (true, false, true),
+        (false, false, false),
+        (true, true, false),
+    ] {
+        let lpd = Lpd::mute();
+        let mut spec = spec(&[], |settings| settings.local_discovery = wanted);
+        spec.lpd = Some(lpd.clone());
+        spec.private = private;
+        let info_hash = spec.info_hash;
+        let _discovery = Discovery::start(spec, mpsc::unbounded_channel().0);
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(lpd.has_joined(info_hash), told, "{wanted} {private}");
+    }
 }
 
 #[tokio::test]

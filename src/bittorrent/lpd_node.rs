@@ -87,6 +87,17 @@ impl Lpd {
         })
     }
 
+    /// One that neither speaks nor listens.
+    #[cfg(test)]
+    pub(super) fn mute() -> Arc<Self> {
+        Self::with_groups(Vec::new(), None)
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_joined(&self, info_hash: InfoHash) -> bool {
+        self.shared.members.lock().contains_key(&info_hash)
+    }
+
     /// Announces the torrent now and every five minutes (unless nobody can dial us), and calls
     /// `found` for who announces it.
     pub fn join(

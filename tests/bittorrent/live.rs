@@ -6,8 +6,7 @@ use arioso::Gid;
 use arioso::engine::Download;
 
 use crate::origin::{Origin, Reply, pattern};
-use crate::program::wait_for;
-use crate::rig::{LEN, Node, PIECE_LEN, Torrent, id, leech, one_file};
+use crate::rig::{LEN, Node, PIECE_LEN, Torrent, Tracker, id, leech, one_file};
 
 fn change(node: &Node, gid: Gid, name: &str, value: &str) {
     let changes = vec![(id(name), value.to_owned())];
@@ -92,18 +91,66 @@ fn what_was_given_is_known_after_a_restart() {
 }
 
 #[test]
-fn a_removal_while_seeding_leaves_the_files() {
+fn enough_may_be_less_than_it_was() {
     let torrent = Torrent::new("data.bin", &[("", pattern(LEN))], &[], &[]);
     let seed = Node::start(&[]);
+    let given = seed.seed(&torrent, &[("seed-time", "600")]);
+    change(&seed, given, "seed-time", "0.01");
+    seed.until_complete(given);
+
+    let (_tracker, torrent) = one_file();
+    let seed = Node::start(&[]);
     let given = seed.seed(&torrent, &[]);
-    seed.engine
-        .block_on(seed.handle.remove(given, false))
-        .unwrap();
-    seed.engine
-        .block_on(seed.handle.until_quiet(given))
-        .unwrap();
-    torrent.check_files(&seed.files());
-    wait_for("the control file to go", || {
-        (!seed.files().join("data.bin.aria2").exists()).then_some(())
+    let node = Node::start(&[]);
+    let gid = node.add(leech(&torrent));
+    node.until_complete(gid);
+    seed.wait(given, "done with counting", |now| {
+        now.uploaded_len() >= torrent.len()
     });
+    change(&seed, given, "seed-ratio", "0.9");
+    seed.until_complete(given);
+    torrent.check_files(&seed.files());
+}
+
+#[test]
+fn the_limit_of_all_uploads_holds_and_changes() {
+    let (_tracker, torrent) = one_file();
+    let seed = Node::start(&[("max-overall-upload-limit", "2K")]);
+    seed.seed(&torrent, &[]);
+    let node = Node::start(&[]);
+    let gid = node.add(leech(&torrent));
+    node.wait(gid, "with a peer", |now| now.peers().len() == 1);
+    std::thread::sleep(Duration::from_secs(1));
+    let status = node.handle.snapshot(gid).unwrap().status;
+    assert_eq!(status, "active");
+    let changes = vec![(id("max-overall-upload-limit"), "0".to_owned())];
+    let changed = seed.handle.change_global_option(changes);
+    seed.engine.block_on(changed).unwrap();
+    node.until_complete(gid);
+    torrent.check_files(&node.files());
+}
+
+#[test]
+fn files_that_are_not_wanted_go_although_that_was_said_late() {
+    let files = [
+        ("a", pattern(5 * PIECE_LEN + 100)),
+        ("b", pattern(3 * PIECE_LEN)),
+    ];
+    for remove in [true, false] {
+        let tracker = Tracker::start();
+        let torrent = Torrent::new("top", &files, &[tracker.uri()], &[]);
+        let seed = Node::start(&[]);
+        let given = seed.seed(&torrent, &[("max-upload-limit", "2K")]);
+        let node = Node::start(&[]);
+        let gid = node.add(leech(&torrent).with(id("select-file"), "1"));
+        node.wait(gid, "with a peer", |now| now.peers().len() == 1);
+        let value = if remove { "true" } else { "false" };
+        change(&node, gid, "bt-remove-unselected-file", value);
+        change(&seed, given, "max-upload-limit", "0");
+        node.until_complete(gid);
+        let found = std::fs::read(node.files().join("top/a")).unwrap();
+        assert!(found == files[0].1);
+        // The last piece of `a` holds the beginning of `b`.
+        assert_eq!(node.files().join("top/b").exists(), !remove);
+    }
 }

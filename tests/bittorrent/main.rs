@@ -1,14 +1,23 @@
 //! Torrents from end to end: engines of our own, and the program, that meet over the loopback.
 
 mod bugs;
+mod crypto;
+mod dht;
+mod discovery;
+mod intake;
 mod live;
 #[path = "../support/origin.rs"]
 mod origin;
 mod peers;
 #[path = "../support/program.rs"]
 mod program;
+mod removal;
 mod rig;
+mod rotation;
+mod running;
 #[path = "../support/server.rs"]
 mod server;
 mod sources;
+mod stranger;
 mod swarm;
+mod trackers;

@@ -3,16 +3,16 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use arioso::AddRequest;
 use arioso::engine::Download;
 
 use crate::origin::pattern;
+use crate::program::wait_for;
 use crate::rig::{Node, PIECE_LEN, Torrent, Tracker, id, query};
+use crate::stranger::Stranger;
 
 const LEN: usize = 40 * PIECE_LEN - 1234;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn leech(torrent: &Torrent) -> AddRequest {
     AddRequest::torrent(torrent.file.clone()).with(id("seed-time"), "0")
@@ -32,6 +32,21 @@ fn connected_peers_that_come_to_be_blocked_are_dropped() {
     filter.set_named(vec!["127.0.0.0/8".to_owned()]).unwrap();
     node.wait(gid, "without peers", with(0));
     seed.wait(given, "without peers", with(0));
+}
+
+#[test]
+fn peers_of_a_link_that_come_to_be_blocked_are_dropped() {
+    let torrent = Torrent::new("data.bin", &[("", pattern(LEN))], &[], &[]);
+    let node = Node::start(&[]);
+    let gid = node.add(AddRequest::uris([torrent.magnet("")]));
+    node.wait(gid, "begun", |now| now.status() == "active");
+    let with = |count| move |now: &Download| now.peers().len() == count;
+    let mut stranger = Stranger::meet(node.port, &torrent.info_hash, *b"-TT0000-abcdefghijkl");
+    node.wait(gid, "with a peer", with(1));
+    let filter = node.handle.peer_filter();
+    filter.set_named(vec!["127.0.0.0/8".to_owned()]).unwrap();
+    node.wait(gid, "without peers", with(0));
+    assert!(!stranger.hears(b"nothing of the kind"));
 }
 
 #[test]
@@ -164,35 +179,15 @@ fn our_names_are_those_that_the_user_wants() {
     let node = Node::start(&names);
     node.seed(&torrent, &[]);
     // As anybody who dials it sees it.
-    let mut socket = std::net::TcpStream::connect(("127.0.0.1", node.port)).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let hash: Vec<u8> = (0..40)
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&torrent.info_hash[at..at + 2], 16).unwrap())
-        .collect();
-    let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\0".to_vec();
-    hello.extend(&hash);
-    hello.extend(b"-TT0000-abcdefghijkl");
-    // Our extended handshake says nothing.
-    hello.extend(b"\0\0\0\x04\x14\x00de");
-    socket.write_all(&hello).unwrap();
-    let mut said = Vec::new();
-    let holds = |said: &[u8], text: &[u8]| said.windows(text.len()).any(|part| part == text);
-    while !holds(&said, b"1:v15:agent/7 of ours") {
-        let mut part = [0; 1000];
-        let count = socket.read(&mut part).unwrap();
-        assert!(
-            count > 0,
-            "hung up after {:?}",
-            String::from_utf8_lossy(&said)
-        );
-        said.extend(&part[..count]);
-    }
-    assert!(said[48..].starts_with(b"-XY0001-"));
-    let announces = tracker.announces(&torrent.info_hash);
+    let mut stranger = Stranger::dial(node.port, &torrent.info_hash, *b"-TT0000-abcdefghijkl");
+    assert!(stranger.hears(b"1:v15:agent/7 of ours"));
+    assert!(stranger.said[48..].starts_with(b"-XY0001-"));
+    let announces = wait_for("an announcement", || {
+        let announces = tracker.announces(&torrent.info_hash);
+        (!announces.is_empty()).then_some(announces)
+    });
     let ids = announces.iter().filter_map(|seen| query(seen, "peer_id"));
     let plain = |id: String| percent_encoding::percent_decode_str(&id).collect::<Vec<u8>>();
     let ids: Vec<Vec<u8>> = ids.map(plain).collect();
     assert!(ids.iter().all(|id| id.starts_with(b"-XY0001-")), "{ids:?}");
-    assert!(!ids.is_empty());
 }

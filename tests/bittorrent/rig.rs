@@ -55,10 +55,12 @@ impl Node {
         let files = dir.path().join("files");
         std::fs::create_dir_all(&files).unwrap();
         let (files, listen) = (files.to_string_lossy(), port.to_string());
+        let nodes = dir.path().join("dht.dat").display().to_string();
         let own = [
             ("dir", files.as_ref()),
             ("listen-port", &listen),
             ("enable-dht", "false"),
+            ("dht-file-path", &nodes),
             ("seed-ratio", "0"),
             ("file-allocation", "none"),
         ];
@@ -233,10 +235,7 @@ impl Torrent {
         };
         Self {
             file,
-            info_hash: Sha1::digest(&info)
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+            info_hash: hex(&Sha1::digest(&info)),
             files: files
                 .iter()
                 .map(|(path, data)| (named(path), data.clone()))
@@ -274,6 +273,15 @@ pub fn bencode(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut writer = Writer::new();
     write(&mut writer);
     writer.finish()
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub fn unhex(text: &str) -> Vec<u8> {
+    let digits = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(digits).collect()
 }
 
 fn file_list(list: &mut Writer, files: &[(&str, Vec<u8>)]) {
@@ -333,7 +341,7 @@ impl Tracker {
         let is_it = |seen: &Seen| {
             let hash = query(seen, "info_hash").unwrap_or_default();
             let bytes = percent_encoding::percent_decode_str(&hash);
-            bytes.map(|byte| format!("{byte:02x}")).collect::<String>() == info_hash
+            hex(&bytes.collect::<Vec<_>>()) == info_hash
         };
         let seen = self.origin.seen();
         seen.into_iter().filter(is_it).collect()

@@ -132,6 +132,15 @@ fn hostile_torrents_are_refused() {
         ("piece length 0", changed("lengthi16384e", "lengthi0e")),
         ("negative length", changed("lengthi5e", "lengthi-5e")),
         ("way out", changed("3:sub", "2:..")),
+        ("one path twice", changed("1:z", "7:a b.txt")),
+        (
+            "a length past all numbers",
+            changed("lengthi5e", "lengthi9223372036854775807e"),
+        ),
+        (
+            "pieces of 4 GiB",
+            changed("lengthi16384e", "lengthi4294967296e"),
+        ),
         ("too few hashes", changed("lengthi5e", "lengthi99999999e")),
         (
             "nested deeply",

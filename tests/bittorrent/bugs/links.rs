@@ -1,15 +1,14 @@
 //! 43, 58, 66, 67: magnet links and where they lead.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-
 use arioso::engine::Download;
 use arioso::{AddRequest, Gid};
 use serde_json::json;
 
 use super::{Program, Seed};
+use crate::dht::{DhtNode, compact};
 use crate::origin::pattern;
 use crate::program::{Home, run, stdout};
-use crate::rig::{LEN, Node, Torrent, bencode, id, one_file};
+use crate::rig::{LEN, Node, Torrent, id, one_file};
 
 #[test]
 fn bug_43_many_links_at_once_all_find_their_torrent() {
@@ -75,60 +74,22 @@ fn bug_66_a_link_that_is_no_torrents_is_refused() {
     );
 }
 
-/// A DHT node that gives everybody the same answer.
-fn dht_node(id: u8, nodes: Vec<u8>, peers: Vec<Vec<u8>>) -> SocketAddr {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = socket.local_addr().unwrap();
-    std::thread::spawn(move || {
-        let mut query = [0; 1500];
-        while let Ok((len, from)) = socket.recv_from(&mut query) {
-            let Ok(value) = arioso::format::bencode::parse(&query[..len]) else {
-                continue;
-            };
-            let query = value.dict().unwrap();
-            let (Some(transaction), Some(_)) = (query.bytes("t"), query.bytes("q")) else {
-                continue;
-            };
-            let answer = bencode(|answer| {
-                answer.dict(|dict| {
-                    dict.bytes("r").dict(|reply| {
-                        reply.bytes("id").bytes([id; 20]);
-                        reply.bytes("nodes").bytes(&nodes);
-                        reply.bytes("token").bytes("t");
-                        reply
-                            .bytes("values")
-                            .list(|list| peers.iter().for_each(|peer| _ = list.bytes(peer)));
-                    });
-                    dict.bytes("t").bytes(transaction);
-                    dict.bytes("y").bytes("r");
-                });
-            });
-            let _ = socket.send_to(&answer, from);
-        }
-    });
-    address
-}
-
-fn compact(port: u16) -> Vec<u8> {
-    [&[127, 0, 0, 1], &port.to_be_bytes()[..]].concat()
-}
-
 #[test]
 fn bug_67_bad_nodes_and_peers_of_dht_are_passed_over() {
     let torrent = Torrent::new("data.bin", &[("", pattern(LEN))], &[], &[]);
     let seed = Seed::start(&torrent);
     let peers = vec![compact(0), vec![1, 2, 3], compact(seed.node.port)];
-    let knows = dht_node(2, Vec::new(), peers);
+    let knows = DhtNode::start(2, Vec::new(), peers);
     // One at port 0, one that is good, and half a node.
     let nodes = [
         &[1; 20][..],
         &compact(0),
         &[2; 20],
-        &compact(knows.port()),
+        &compact(knows.address.port()),
         &[3; 13],
     ];
-    let entry = dht_node(4, nodes.concat(), Vec::new());
-    let entry = format!("--dht-entry-point={entry}");
+    let entry = DhtNode::start(4, nodes.concat(), Vec::new());
+    let entry = format!("--dht-entry-point={}", entry.address);
     let home = Home::new();
     let file = format!("--dht-file-path={}", home.path("dht.dat").display());
     let program = Program::start(&["--enable-dht=true", &entry, &file]);
