@@ -114,7 +114,7 @@ impl Console {
         if event.kind == EventKind::Interrupted {
             self.interrupted.push(event.gid);
         }
-        tell(event, download);
+        tell(event);
     }
 
     fn note_end(
@@ -352,7 +352,7 @@ fn average_speed(bytes: u64, time: Duration) -> Option<u64> {
 }
 
 /// The notice of an event.
-fn tell(event: &Event, download: Option<&Download>) {
+fn tell(event: &Event) {
     let Event { gid, subject, .. } = event;
     let path = &subject.path;
     match event.kind {
@@ -363,12 +363,10 @@ fn tell(event: &Event, download: Option<&Download>) {
         EventKind::Stopped => info!(%gid, "Download GID#{gid} removed: {path}"),
         EventKind::Interrupted => info!(%gid, "Download GID#{gid} not complete: {path}"),
         EventKind::Failed => {
-            let error = download.and_then(Download::error);
-            let (code, text) = error.map_or((1, ""), |(code, text)| (code.code(), text));
-            let uri = download
-                .and_then(|download| download.uris().first())
-                .map(|uri| format!(" URI={}", SafeUrl(uri)))
-                .unwrap_or_default();
+            let code = subject.error.map_or(1, |code| code.code());
+            let text = &subject.error_text;
+            let uri = subject.uri.as_ref();
+            let uri = uri.map_or_else(String::new, |uri| format!(" URI={}", SafeUrl(uri)));
             error!(%gid, "Download GID#{gid} failed: errorCode={code} {text}{uri}");
         }
         EventKind::Started | EventKind::BtComplete => {}

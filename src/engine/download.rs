@@ -306,6 +306,8 @@ impl Download {
             info_hash: self.brief().and_then(Brief::info_hash),
             status: self.status(),
             error: self.error().map(|(code, _)| code),
+            error_text: self.error().map_or("", |(_, text)| text).to_owned(),
+            uri: self.uris.first().cloned(),
         }
     }
 

@@ -35,7 +35,7 @@ pub enum EventKind {
     SeedingInterrupted,
 }
 
-/// What a hook wants to know.
+/// What hooks and the console want to know.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Subject {
     pub dir: String,
@@ -47,4 +47,8 @@ pub struct Subject {
     pub status: &'static str,
     /// Of stopped downloads.
     pub error: Option<ErrorCode>,
+    /// What went wrong.
+    pub error_text: String,
+    /// The first mirror.
+    pub uri: Option<Arc<str>>,
 }

@@ -244,6 +244,7 @@ mod tests {
                 info_hash: None,
                 status: "error",
                 error: Some(ErrorCode::ResourceNotFound),
+                ..Subject::default()
             }),
         };
         let hooks = Hooks::start().unwrap();

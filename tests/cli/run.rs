@@ -310,6 +310,14 @@ fn quiet_dry_run_and_log() {
     assert!(log.contains("errorCode=3"), "{log}");
     assert!(!log.contains("hush"), "{log}");
 
+    // Why it failed is told although the result is forgotten at once.
+    let output = run(&mut home.arioso(), &["--max-download-result=0", &missing]);
+    let text = stdout(&output);
+    assert!(
+        text.contains("errorCode=3 ") && text.contains("/missing"),
+        "{text}"
+    );
+
     let output = run(
         &mut home.arioso(),
         &["--stderr", "--download-result=hide", &uri],
