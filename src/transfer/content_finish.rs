@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::base::error::Failure;
+use crate::base::error::{ErrorCode, Failure};
 use crate::option::settings::TransferSettings;
 use crate::storage::relocate::{Taken, relocate};
 use crate::storage::{Content, Files, Layout, progress};
@@ -34,16 +34,30 @@ impl ContentEnd {
     /// Whether all that is wanted is there still, and unhurt.
     ///
     /// # Errors
-    /// 17 with the reason.
+    /// 17 with the reason; 32: the number of pieces is another than that of their hashes.
     pub fn verify(
         &self,
         files: &Files,
         told: &dyn Fn(Verified),
         stop: &AtomicBool,
     ) -> Result<(), Failure> {
+        self.verify_count(files.total())?;
         files.cut_trailing()?;
         files.verify_in_place()?;
         hash_check::check_holes(files, &self.content, told, stop)
+    }
+
+    /// Where the length was not told beforehand, the hashes of the pieces tell roughly.
+    fn verify_count(&self, total: Option<u64>) -> Result<(), Failure> {
+        let (Some(pieces), Some(total)) = (&self.content.pieces, total) else {
+            return Ok(());
+        };
+        let (listed, here) = (pieces.count() as u64, total.div_ceil(pieces.piece_len));
+        if listed == here {
+            return Ok(());
+        }
+        let text = format!("the file has {here} pieces, hashes are known of {listed}");
+        Err(Failure::fatal(ErrorCode::Checksum, text))
     }
 
     /// Whether the control file stays: with it the files that were left out can be fetched later.

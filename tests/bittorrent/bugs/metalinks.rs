@@ -7,7 +7,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::Seed;
-use crate::origin::{Origin, pattern};
+use crate::origin::{Origin, Reply, Step, pattern};
 use crate::program::{Home, free_port, stdout};
 use crate::rig::{LEN, PIECE_LEN, one_file};
 
@@ -19,9 +19,13 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn run(home: &Home, name: &str, entries: &str) -> Output {
+    run_unsized(home, name, &format!("<size>{LEN}</size>{entries}"))
+}
+
+fn run_unsized(home: &Home, name: &str, entries: &str) -> Output {
     let text = format!(
         "<metalink xmlns=\"urn:ietf:params:xml:ns:metalink\">\
-         <file name=\"{name}\"><size>{LEN}</size>{entries}</file></metalink>"
+         <file name=\"{name}\">{entries}</file></metalink>"
     );
     std::fs::write(home.path("a.meta4"), text).unwrap();
     home.arioso()
@@ -32,6 +36,15 @@ fn run(home: &Home, name: &str, entries: &str) -> Output {
         .arg(home.path("a.meta4"))
         .output()
         .unwrap()
+}
+
+/// The hashes of all pieces of a file.
+fn pieces(data: &[u8]) -> String {
+    let mut entries = format!("<pieces type=\"sha-1\" length=\"{PIECE_LEN}\">");
+    for piece in data.chunks(PIECE_LEN) {
+        let _ = write!(entries, "<hash>{}</hash>", hex(&Sha1::digest(piece)));
+    }
+    entries + "</pieces>"
 }
 
 /// A Metalink that leads to a torrent, and nothing else; the file's hash as it says.
@@ -74,13 +87,9 @@ fn bug_65_a_bad_piece_of_a_mirror_comes_again_alone() {
     let mut wrong = data.clone();
     wrong[SPOILT * PIECE_LEN + 5] ^= 1;
     let (bad, good) = (Origin::with_file(wrong), Origin::with_file(data.clone()));
-    let mut entries = format!("<pieces type=\"sha-1\" length=\"{PIECE_LEN}\">");
-    for piece in data.chunks(PIECE_LEN) {
-        let _ = write!(entries, "<hash>{}</hash>", hex(&Sha1::digest(piece)));
-    }
-    let _ = write!(
-        entries,
-        "</pieces><url priority=\"1\">{}</url><url priority=\"2\">{}</url>",
+    let entries = format!(
+        "{}<url priority=\"1\">{}</url><url priority=\"2\">{}</url>",
+        pieces(&data),
         bad.url("/f"),
         good.url("/f")
     );
@@ -95,4 +104,22 @@ fn bug_65_a_bad_piece_of_a_mirror_comes_again_alone() {
         .filter_map(|seen| Some(seen.range()?.0))
         .min();
     assert_eq!(from, Some((SPOILT * PIECE_LEN) as u64));
+}
+
+/// Neither the Metalink nor the server says how long the file is.
+#[test]
+fn pieces_are_checked_where_nobody_tells_the_length() {
+    let data = pattern(LEN);
+    let mut spoilt = data.clone();
+    spoilt[PIECE_LEN + 5] ^= 1;
+    let short = data[..2 * PIECE_LEN].to_vec();
+    for (sent, right) in [(data.clone(), true), (spoilt, false), (short, false)] {
+        let origin = Origin::start(move |_| {
+            Reply::new("200 OK", &["Connection: close"], &sent).then(Step::Close)
+        });
+        let entries = format!("{}<url>{}</url>", pieces(&data), origin.url("/f"));
+        let home = Home::new();
+        let output = run_unsized(&home, "data.bin", &entries);
+        assert_eq!(output.status.success(), right, "{}", stdout(&output));
+    }
 }
