@@ -8,7 +8,7 @@ use super::Task;
 use super::disk::{DiskEvent, show_moved};
 use crate::source::{Identity, Report};
 use crate::transfer::document::Finished;
-use crate::transfer::handle::{Ended, TransferReport};
+use crate::transfer::handle::{Control, Ended, TransferReport};
 use crate::transfer::plan::{DiskDone, Outcome};
 
 impl Task {
@@ -71,9 +71,14 @@ impl Task {
     /// A file that is being made ready becomes known as ours, and one that is being finished is
     /// complete if it comes to that, whatever was asked meanwhile. A forced end does not wait.
     async fn end_making(&mut self, outcome: Outcome) -> Outcome {
-        if let Some(making) = self.making.take().filter(|_| !self.forced) {
-            // It tells its outcome, or has broken down.
-            let _ = making.await;
+        if let Some(mut making) = self.making.take() {
+            while !self.forced {
+                tokio::select! {
+                    // It has told its outcome, or has broken down.
+                    _ = &mut making => break,
+                    Some(control) = self.controls.recv() => self.forced = is_force(&control),
+                }
+            }
         }
         let mut finished = false;
         while let Ok(event) = self.disk.try_recv() {
@@ -165,4 +170,10 @@ impl Task {
         }
         self.live.detail().written = Some(written);
     }
+}
+
+/// Whether nothing slow is to be waited for any longer.
+fn is_force(control: &Control) -> bool {
+    use Control::{Leave, Stop};
+    matches!(control, Stop { force: true } | Leave { force: true })
 }
