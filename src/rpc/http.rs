@@ -33,6 +33,7 @@ use super::get_query;
 use super::guard::{Guard, Refused, Visitor};
 use super::jsonrpc;
 use super::notify::Notices;
+use super::request_room::{Held, RequestRoom};
 use super::websocket;
 
 /// How much of a body that is too long is read away, so that its sender comes to see the answer.
@@ -57,6 +58,8 @@ pub struct Site {
     pub patience: RpcPatience,
     /// Bytes of a body or of a WebSocket message.
     pub request_len_max: u64,
+    /// For all requests that are coming in.
+    pub room: Arc<RequestRoom>,
     /// Requests being answered.
     pub busy: AtomicUsize,
     /// One for each connection there may be.
@@ -204,8 +207,9 @@ fn refuse(site: &Site, request: &Request, refused: Refused) -> Response {
 }
 
 async fn post_json(site: &Site, request: Request) -> Reply {
-    let body = match read_body(request.into_body(), site).await {
-        Ok(body) => body,
+    // The room is held until the request has been answered.
+    let (body, _held) = match read_body(request.into_body(), site).await {
+        Ok(read) => read,
         Err(reply) => return reply,
     };
     let caller = Arc::new(Caller::default());
@@ -230,8 +234,9 @@ async fn get_json(site: &Site, query: Option<&str>) -> Reply {
 }
 
 async fn post_xml(site: &Site, request: Request) -> Reply {
-    let body = match read_body(request.into_body(), site).await {
-        Ok(body) => body,
+    // The room is held until the request has been answered.
+    let (body, _held) = match read_body(request.into_body(), site).await {
+        Ok(read) => read,
         Err(reply) => return reply,
     };
     let caller = Arc::new(Caller::default());
@@ -254,13 +259,14 @@ async fn delay_if_refused(caller: &Caller) {
 /// Reads a body.
 ///
 /// # Errors
-/// The reply to one that is too long, too slow or broken.
-async fn read_body(mut body: Incoming, site: &Site) -> Result<Bytes, Reply> {
+/// The reply to one that is too long, too slow or broken, or that finds no room.
+async fn read_body(mut body: Incoming, site: &Site) -> Result<(Bytes, Held), Reply> {
     let len_max = site.request_len_max;
     let started = Instant::now();
     if body.size_hint().lower() > len_max {
-        return Err(too_long(body).await);
+        return Err(turn_away(body, StatusCode::PAYLOAD_TOO_LARGE).await);
     }
+    let held = site.room.enter();
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     loop {
@@ -275,6 +281,11 @@ async fn read_body(mut body: Incoming, site: &Site) -> Result<Bytes, Reply> {
         let Ok(data) = frame.into_data() else {
             continue;
         };
+        if held.grow(data.len() as u64).is_err() {
+            drop((first, rest, held, data));
+            let reply = turn_away(body, StatusCode::SERVICE_UNAVAILABLE).await;
+            return Err(reply.with(header::RETRY_AFTER, "5"));
+        }
         if first.is_empty() {
             first = data;
         } else {
@@ -284,14 +295,14 @@ async fn read_body(mut body: Incoming, site: &Site) -> Result<Bytes, Reply> {
             rest.extend_from_slice(&data);
         }
         if first.len().max(rest.len()) as u64 > len_max {
-            return Err(too_long(body).await);
+            return Err(turn_away(body, StatusCode::PAYLOAD_TOO_LARGE).await);
         }
     }
-    Ok(if rest.is_empty() {
-        first
-    } else {
-        rest.freeze()
-    })
+    let body = match rest.is_empty() {
+        true => first,
+        false => rest.freeze(),
+    };
+    Ok((body, held))
 }
 
 /// How long the next bytes of a body may take. One that trickles does not hold its connection for
@@ -302,7 +313,7 @@ fn wait_for_more(patience: &RpcPatience, received: u64, elapsed: Duration) -> Du
 }
 
 /// A sender who is cut off sees a reset connection instead of the answer, so some is read away.
-async fn too_long(mut body: Incoming) -> Reply {
+async fn turn_away(mut body: Incoming, status: StatusCode) -> Reply {
     let discard = async {
         let mut discarded = 0;
         while let Some(Ok(frame)) = body.frame().await {
@@ -314,7 +325,7 @@ async fn too_long(mut body: Incoming) -> Reply {
     };
     // Whether all of it came or not, the answer is the same.
     let _ = tokio::time::timeout(Duration::from_secs(5), discard).await;
-    Reply::empty(StatusCode::PAYLOAD_TOO_LARGE).closing()
+    Reply::empty(status).closing()
 }
 
 fn preflight(site: &Site, headers: &HeaderMap) -> Response {

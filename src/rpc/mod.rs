@@ -19,6 +19,7 @@ mod listen;
 pub mod method;
 pub mod notify;
 pub mod params;
+mod request_room;
 pub mod sink;
 mod stall_guard;
 mod tls;
@@ -47,6 +48,7 @@ use dispatch::{Backend, Dispatcher};
 use guard::Guard;
 use http::Site;
 use jail::Jail;
+use request_room::RequestRoom;
 
 /// How long [`RpcServer::close`] waits for calls that are being answered.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
@@ -126,6 +128,7 @@ pub fn bind(engine: EngineHandle, settings: &RpcSettings) -> Result<RpcServer, F
         guard,
         told_of_refusal: AtomicBool::new(false),
         request_len_max: settings.request_len_max,
+        room: RequestRoom::new(settings.request_len_max),
         patience: settings.patience,
         busy: AtomicUsize::new(0),
         places: Arc::new(Semaphore::new(connections_max(settings))),

@@ -1,5 +1,6 @@
 //! JSON-RPC over WebSocket (RFC 6455): messages are answered in order, events go out between.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use super::answer::{self, REFUSAL_DELAY};
 use super::dispatch::Caller;
 use super::http::Site;
 use super::jsonrpc;
+use super::request_room::{Counted, Held};
 
 /// Answers that wait to be written; when there are more, no further message is read.
 const ANSWERS_MAX: usize = 16;
@@ -36,6 +38,8 @@ pub async fn serve<T>(stream: T, site: &Site, guest: bool)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let held = Arc::new(site.room.enter());
+    let stream = Counted::new(stream, Arc::clone(&held));
     let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config(site))).await;
     let (sink, stream) = socket.split();
     let (answers, queue) = mpsc::channel(ANSWERS_MAX);
@@ -55,6 +59,7 @@ where
         room: Arc::new(Semaphore::new(ANSWERS_LEN_MAX)),
         refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
         listening,
+        held,
         site,
     };
     let mut writing = std::pin::pin!(writer.run());
@@ -103,6 +108,8 @@ struct Reader<'a, T> {
     room: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
     listening: Arc<AtomicBool>,
+    /// Room for the message that is coming in or being answered.
+    held: Arc<Held>,
     site: &'a Site,
 }
 
@@ -123,6 +130,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Reader<'_, T> {
             if !going_on {
                 return;
             }
+            self.held.clear();
         }
     }
 
@@ -175,6 +183,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Reader<'_, T> {
             }
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return,
             Error::Protocol(_) => CloseCode::Protocol,
+            Error::Io(error) if error.kind() == ErrorKind::OutOfMemory => CloseCode::Again,
             _ => return,
         };
         let frame = CloseFrame {

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use tokio_tungstenite::tungstenite::Message;
+
 use super::server::{Response, Server, is_closed, post};
 
 const CALL: &str = r#"{"id":1,"method":"aria2.pauseAll"}"#;
@@ -219,14 +221,7 @@ fn connections_beyond_the_limit_are_told_to_come_back() {
     }
     kept[0].ask(CALL);
     drop(kept.pop());
-    let started = Instant::now();
-    while server.post(CALL).status != 200 {
-        assert!(
-            started.elapsed() < Duration::from_secs(30),
-            "the place is free again"
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    post_until(&server, CALL, 200);
 }
 
 #[test]
@@ -244,4 +239,50 @@ fn deep_and_long_json_is_refused() {
         .ok();
     let status = Response::read(&mut stream).map_or(0, |response| response.status);
     assert!([0, 400, 431].contains(&status) || is_closed(&mut stream));
+}
+
+/// A call of so many bytes.
+fn padded(len: usize) -> String {
+    CALL.to_owned() + &" ".repeat(len - CALL.len())
+}
+
+/// Posts until the answer has this status.
+fn post_until(server: &Server, body: &str, status: u16) {
+    let started = Instant::now();
+    while server.post(body).status != status {
+        assert!(started.elapsed() < Duration::from_secs(30), "no {status}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn half_sent_requests_do_not_fill_the_memory() {
+    const LEN: usize = 2 << 20;
+    let server = Server::start();
+    let long = padded(LEN);
+    let request = post("/jsonrpc", "", long.as_bytes());
+    let (most, last) = request.split_at(request.len() - 1);
+    let mut senders: Vec<_> = (0..40).map(|_| server.connect()).collect();
+    for sender in &mut senders {
+        // Who is turned away may not get rid of it all.
+        let _ = sender.write_all(most);
+    }
+    post_until(&server, &long, 503);
+    assert_eq!(server.post(CALL).status, 200, "a small call is answered");
+    let mut friend = server.websocket();
+    friend.ask(CALL);
+    let _ = friend.0.send(Message::text(long.as_str()));
+    // A reset may overtake the reason.
+    if let Ok(Message::Close(frame)) = friend.next() {
+        assert_eq!(frame.map(|frame| u16::from(frame.code)), Some(1013));
+    }
+    assert!(friend.next().is_err(), "the socket is closed");
+    let answers = senders.iter_mut().map(|sender| {
+        let _ = sender.write_all(last);
+        Response::read(sender).map(|response| response.status)
+    });
+    let answered = answers.filter(|status| *status == Some(200)).count();
+    assert!((20..40).contains(&answered), "{answered} of 40 answered");
+    post_until(&server, &long, 200);
+    server.websocket().ask(&long);
 }
