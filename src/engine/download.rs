@@ -3,6 +3,7 @@
 mod files;
 mod mirrors;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -13,6 +14,7 @@ use crate::base::error::{ErrorCode, Failure};
 use crate::base::gid::Gid;
 use crate::option::OptionSet;
 use crate::option::keys::{DIR, PIECE_LENGTH};
+use crate::store::Finished;
 use crate::transfer::{Live, PeerEntry, Restored, ServerEntry, Verified};
 
 /// One download. Ten thousand of them wait in memory, so what few have is boxed.
@@ -47,6 +49,8 @@ pub(super) struct Rare {
     pub kept: Kept,
     /// That process ran since the machine was started.
     pub same_boot: bool,
+    /// Where an earlier process moved it when it was finished.
+    pub moved_to: Option<PathBuf>,
     /// Why it is paused although nobody paused it.
     pub held: Option<Failure>,
 }
@@ -214,10 +218,21 @@ impl Download {
             detail.restored = Some(Restored {
                 total: rare.kept.total,
                 same_boot: rare.same_boot,
+                moved_to: rare.moved_to.clone(),
             });
         }
         self.live = Some(Arc::clone(&live));
         live
+    }
+
+    /// An earlier process finished it, and was killed before the session said so.
+    pub(super) fn recall(&mut self, finished: Finished) {
+        let rare = self.rare.get_or_insert_default();
+        rare.kept.total = finished.total;
+        rare.kept.piece_len = finished.piece_len;
+        rare.kept.path = Some(finished.path.to_string_lossy().into_owned());
+        rare.moved_to = finished.moved_to;
+        rare.same_boot = true;
     }
 
     /// Seeders among the connected peers of a torrent or magnet link; 0 unless it is active.

@@ -208,6 +208,9 @@ pub(super) fn assemble(
     let mut registry = Registry::new(Arc::clone(&options), session_id());
     registry.set_stopped_max(settings.results_max, settings.keep_unfinished_results);
     session::restore(&mut registry, restored.records, restored.same_boot);
+    if let Some(store) = &store {
+        session::recall_finished(&mut registry, store.finish_log());
+    }
 
     let registry = Arc::new(Mutex::new(registry));
     let limits = LimitTree::new(settings.down_limit, settings.up_limit);

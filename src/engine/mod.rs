@@ -279,6 +279,8 @@ impl Core {
                 is_torrent_file: download.belongs_to().is_some(),
                 live: download.begin_live(),
                 limit: self.limits.branch(down, up),
+                finish_log: self.store.as_ref().map(|store| store.finish_log().clone()),
+                follows: download.following().is_some(),
                 reports: self.report_out.clone(),
             }
         });

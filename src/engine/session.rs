@@ -25,7 +25,7 @@ use crate::format::info_hash::InfoHash;
 use crate::option::keys::DIR;
 use crate::option::spec::LIST;
 use crate::option::{OptionId, OptionSet, find};
-use crate::store::{self, Naming, Place, Record};
+use crate::store::{self, FinishLog, Naming, Place, Record};
 
 /// A cheap copy of a download, from which its record is made on another thread.
 pub(super) struct Saved {
@@ -236,6 +236,20 @@ pub(super) fn restore(registry: &mut Registry, records: Vec<Record>, same_boot: 
         registry.add(download, Some(0));
     }
     registry.wait_again();
+}
+
+/// Tells unfinished downloads where they were finished before the session could say so.
+pub(super) fn recall_finished(registry: &mut Registry, log: &FinishLog) {
+    log.sort(|gid| {
+        let download = registry.get(gid)?;
+        Some(download.state().list() != ListKind::Stopped)
+    });
+    let unfinished: Vec<Gid> = registry.waiting().map(Download::gid).collect();
+    for gid in unfinished {
+        if let Some(finished) = log.of(gid) {
+            registry.edit(gid, |download| download.recall(finished));
+        }
+    }
 }
 
 /// Writes session files, one after the other.

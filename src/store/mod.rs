@@ -8,6 +8,7 @@
 //! files beside the data.
 
 mod file;
+mod finish_log;
 mod history;
 mod migrate;
 mod open;
@@ -27,6 +28,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 pub use file::replace;
+pub use finish_log::{FinishLog, Finished};
 pub use history::{Found, HistoryKey, Search};
 pub use payloads::{Payload, payload_dir};
 pub use record::{Origin, OriginKind, Place, Record};
@@ -47,6 +49,7 @@ pub struct Store {
     jobs: Sender<Job>,
     thread: JoinHandle<Result<(), Failure>>,
     wants_all: Arc<AtomicBool>,
+    finish_log: Arc<FinishLog>,
 }
 
 /// What an earlier process left.
@@ -115,15 +118,18 @@ impl Store {
         let (writer, restored) = open::open(dir)?;
         let (jobs, inbox) = channel();
         let wants_all = Arc::new(AtomicBool::new(false));
+        let finish_log = Arc::new(FinishLog::open(dir, restored.same_boot));
+        let log = Arc::clone(&finish_log);
         let (dir, wants) = (dir.to_owned(), Arc::clone(&wants_all));
         let thread = std::thread::Builder::new()
             .name("arioso-store".to_owned())
-            .spawn(move || recovery::run(writer, &dir, &inbox, &wants))
+            .spawn(move || recovery::run(writer, &dir, &inbox, &log, &wants))
             .map_err(|error| Failure::from_io(&error, ErrorCode::Unknown, "store thread"))?;
         let store = Store {
             jobs,
             thread,
             wants_all,
+            finish_log,
         };
         Ok((store, restored))
     }
@@ -146,6 +152,11 @@ impl Store {
     /// Looks into the history, on the store's thread.
     pub fn search(&self, search: Search) {
         self.send(Job::Search(search));
+    }
+
+    /// Where transfers note what they finish before the store can say so.
+    pub fn finish_log(&self) -> &Arc<FinishLog> {
+        &self.finish_log
     }
 
     /// Whether the store has lost track, because it could not be written for a while: tell it

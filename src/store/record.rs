@@ -133,6 +133,11 @@ pub enum Place {
 }
 
 impl Place {
+    /// It is a result.
+    pub fn has_ended(self) -> bool {
+        self.list() == 0
+    }
+
     /// Results, active ones, the queue: the order of a session file.
     pub fn list(self) -> u8 {
         match self {

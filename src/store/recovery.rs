@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info};
 
+use super::finish_log::FinishLog;
 use super::history::Found;
 use super::writer::{Changes, Writer};
 use super::{Change, Job, open};
@@ -23,12 +24,13 @@ pub(super) fn run(
     mut writer: Writer,
     dir: &Path,
     jobs: &Receiver<Job>,
+    log: &FinishLog,
     wants_all: &AtomicBool,
 ) -> Result<(), Failure> {
     let mut changes = Changes::default();
     loop {
         // sled panics on some failures of its disk.
-        let work = AssertUnwindSafe(|| writer.work(jobs, &mut changes));
+        let work = AssertUnwindSafe(|| writer.work(jobs, &mut changes, log));
         let worked = catch_unwind(work)
             .unwrap_or_else(|_| Err(Failure::fatal(ErrorCode::FileIo, "store: broken")));
         let Err(failure) = worked else {

@@ -10,6 +10,7 @@ use sled::transaction::{TransactionError, Transactional};
 use sled::{Batch, Db, Tree};
 use tracing::{debug, warn};
 
+use super::finish_log::FinishLog;
 use super::history::{Found, History, key_of};
 use super::payloads::Payloads;
 use super::record::Record;
@@ -48,6 +49,8 @@ pub(super) struct Writer {
     pub payloads: Payloads,
     /// Gone from the store with the next flush; their payloads then.
     pub dropped: Vec<Gid>,
+    /// The store says with the next flush what has become of these.
+    pub ended: Vec<Gid>,
     pub history: History,
     /// sled's own file, for what its flush leaves out.
     pub db_file: PathBuf,
@@ -70,7 +73,12 @@ struct Plan {
 impl Writer {
     /// Works until told to close, or until all senders are gone. `changes` are still to be
     /// written.
-    pub fn work(&mut self, jobs: &Receiver<Job>, changes: &mut Changes) -> Result<(), Failure> {
+    pub fn work(
+        &mut self,
+        jobs: &Receiver<Job>,
+        changes: &mut Changes,
+        log: &FinishLog,
+    ) -> Result<(), Failure> {
         let now = Instant::now();
         let mut plan = Plan {
             first_change: None,
@@ -137,6 +145,7 @@ impl Writer {
             if plan.flush_is_due() {
                 self.apply(changes)?;
                 self.flush()?;
+                log.settle(self.ended.drain(..));
                 failpoint::hit("store.flushed");
                 plan.flushed();
             }
@@ -209,10 +218,14 @@ impl Writer {
                 Change::Put(make) => {
                     self.tally.count += u64::from(!self.has(&key)?);
                     let record = self.stamped(make, at)?;
+                    if record.place.has_ended() {
+                        self.ended.push(gid);
+                    }
                     downloads.insert(&key, encoded(&record)?);
                     gone.remove(&key);
                 }
                 Change::Archive(make, stays) => {
+                    self.ended.push(gid);
                     let record = self.stamped(make, at)?;
                     self.history.keep_payload(self.payloads.dir(), &record);
                     let (has, value) = (self.has(&key)?, encoded(&record)?);
@@ -230,6 +243,7 @@ impl Writer {
                     self.dropped.push(gid);
                 }
                 Change::Gone => {
+                    self.ended.push(gid);
                     self.tally.count -= u64::from(self.has(&key)?);
                     downloads.remove(&key);
                     self.dropped.push(gid);

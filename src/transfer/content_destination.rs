@@ -56,6 +56,10 @@ impl Destination {
             root: &place.root,
             mine,
             restored: self.restored.is_some(),
+            same_boot: self
+                .restored
+                .as_ref()
+                .is_some_and(|restored| restored.same_boot),
         };
         let steps = ContentTold {
             checking: &|| (told.phase)(Phase::Checking),

@@ -39,6 +39,8 @@ pub struct ContentOrder<'a> {
     /// It comes from the session of an earlier process, which may have finished it and been killed
     /// before it could say so.
     pub restored: bool,
+    /// The machine has not been started anew since that process.
+    pub same_boot: bool,
 }
 
 /// Who is told what goes on.
@@ -169,7 +171,8 @@ impl ContentOrder<'_> {
             Start::Empty
         } else if hashed && (self.settings.check_integrity || self.mine || continues) {
             Start::Check(0)
-        } else if (self.is_torrent() && self.bt.seed_unverified) || continues {
+        } else if (self.is_torrent() && self.bt.seed_unverified) || continues || self.was_finished()
+        {
             Start::Believe
         } else if self.settings.allow_overwrite || self.mine {
             Start::Empty
@@ -356,6 +359,12 @@ impl ContentOrder<'_> {
         files
             .filter(|(_, file)| file.selected && !file.padding)
             .all(|(index, _)| written.covers(layout.span_of(index)))
+    }
+
+    /// An earlier process finished it: the control file stands beside the data from before their
+    /// first byte until the end. After a loss of power that proves nothing.
+    fn was_finished(&self) -> bool {
+        self.mine && self.same_boot && self.has_all(self.layout, &believed(self.layout))
     }
 
     fn may_rename(&self) -> bool {

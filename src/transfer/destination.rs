@@ -16,12 +16,14 @@ use crate::format::uri::Uri;
 use crate::option::settings::{DiskSettings, TransferSettings};
 use crate::source::{Facts, Identity};
 use crate::storage::path;
+use crate::storage::relocate::relocate;
 use crate::storage::verify::Watch;
 use crate::storage::{Files, Layout, OpenMode, make_parent};
 use crate::storage::{origin_note, progress};
 
 use super::claims::PathClaims;
 use super::content_destination::ContentPlace;
+use super::content_finish::taken;
 use super::document::{self, FollowSettings};
 use super::finish;
 use super::handle::Phase;
@@ -107,18 +109,22 @@ impl Destination {
             let noted = text.map(|text| Identity::from_text(&text));
             noted.or_else(|| self.identity.clone())
         });
+        let (finished, moved) = self.finished().unzip();
         Peeked {
             resume_at: gap.map_or(0, |gap| gap.start),
             identity: noted.flatten(),
-            finished: self.finished(),
+            finished,
+            moved: moved.flatten(),
         }
     }
 
     /// Length of the file if an earlier process finished it and died before the session said so:
     /// it has its length and no control file, which stands beside the data from before its first
-    /// byte until the end. After a loss of power that proves nothing.
-    fn finished(&self) -> Option<u64> {
-        let total = self.restored.filter(|restored| restored.same_boot)?.total;
+    /// byte until the end. After a loss of power that proves nothing. With it where it is now, if
+    /// it was still to be moved.
+    fn finished(&self) -> Option<(u64, Option<PathBuf>)> {
+        let restored = self.restored.as_ref();
+        let total = restored.filter(|restored| restored.same_boot)?.total;
         let (path, _) = self.prior.as_ref()?;
         if total == 0 || has_control_file(path) || found(path) != Found::File(total) {
             return None;
@@ -132,7 +138,10 @@ impl Destination {
         };
         finish::check_sum(&files, &self.settings, &watch).ok()?;
         progress::remove(path).ok()?;
-        Some(total)
+        let moved = finish::complete_path(path, &self.settings)
+            .map(|to| relocate(path, &to, taken(&self.settings)))
+            .transpose();
+        Some((total, moved.ok()?))
     }
 
     /// Bytes that an earlier process left at this path.
@@ -382,7 +391,8 @@ impl Destination {
     ) -> Result<Option<Choice>, Failure> {
         // What stands there without a control file is ours if this process put it there, or if
         // the machine went down when it was just finished.
-        let known = self.restored.is_none_or(|restored| !restored.same_boot);
+        let restored = self.restored.as_ref();
+        let known = restored.is_none_or(|restored| !restored.same_boot);
         let mine = known && self.prior.as_ref().is_some_and(|(prior, _)| prior == path);
         let found = found(path);
         let Found::File(len) = found else {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tracing::warn;
 
+use crate::base::error::{ErrorCode, Failure};
 use crate::base::gid::Gid;
 use crate::format::metainfo::Metainfo;
 use crate::format::metalink::Metalink;
@@ -114,7 +115,7 @@ pub fn memory_file() -> std::io::Result<OwnedFd> {
 }
 
 /// A finished file that may be a document.
-pub struct Finished {
+pub struct DocumentFile {
     pub gid: Gid,
     pub follow: FollowSettings,
     /// Where it is, or would be if it were not kept in memory.
@@ -122,11 +123,12 @@ pub struct Finished {
     pub content_type: Option<String>,
     /// Where it came from, after redirects: what relative URIs in it are relative to.
     pub uri: String,
-    pub files: Arc<Files>,
+    /// `None`: an earlier process finished it.
+    pub files: Option<Arc<Files>>,
     pub len: u64,
 }
 
-impl Finished {
+impl DocumentFile {
     pub fn is_document(&self) -> bool {
         let content_type = self.content_type.as_deref();
         self.follow.kind(&self.path, content_type).is_some()
@@ -145,12 +147,7 @@ impl Finished {
             refuse(&format_args!("{} bytes are too many", self.len));
             return None;
         }
-        let mut bytes = vec![0; self.len as usize];
-        if let Err(failure) = self.files.read_at(0, &mut bytes) {
-            refuse(&failure);
-            return None;
-        }
-        let bytes = Bytes::from(bytes);
+        let bytes = self.bytes().map_err(|failure| refuse(&failure)).ok()?;
         let document = match kind {
             Kind::Torrent => {
                 let name = self.path.file_name().unwrap_or_default();
@@ -164,6 +161,16 @@ impl Finished {
                 .map_err(|error| refuse(&error)),
         };
         document.ok()
+    }
+
+    fn bytes(&self) -> Result<Bytes, Failure> {
+        let Some(files) = &self.files else {
+            let read = std::fs::read(&self.path).map(Bytes::from);
+            return read.map_err(|error| Failure::from_io(&error, ErrorCode::FileIo, "read"));
+        };
+        let mut bytes = vec![0; self.len as usize];
+        files.read_at(0, &mut bytes)?;
+        Ok(Bytes::from(bytes))
     }
 }
 

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::base::error::{ErrorCode, Failure};
+use crate::base::gid::Gid;
 use crate::option::settings::TransferSettings;
 use crate::storage::digest::Checksum;
 use crate::storage::relocate::relocate;
 use crate::storage::verify::{self, Watch};
 use crate::storage::{Files, origin_note};
+use crate::store::{FinishLog, Finished};
 
 use super::content_finish::{ContentEnd, Moved, taken};
 use super::keeper::ControlKeeper;
@@ -31,6 +33,15 @@ pub struct Finish {
     /// It is given to peers from now on: control file and files stay where they are until
     /// [`Finish::leave`].
     pub seeds: bool,
+    /// Where it is noted that all is there before the control file goes.
+    pub note: Option<FinishNote>,
+}
+
+/// A place in the [`FinishLog`].
+#[derive(Clone)]
+pub struct FinishNote {
+    pub gid: Gid,
+    pub log: Arc<FinishLog>,
 }
 
 impl Finish {
@@ -93,16 +104,45 @@ impl Finish {
         if let Some(content) = &self.content {
             content.remove_unselected(&self.files);
             if !self.keeps_control_file() {
+                self.note(None);
                 self.keeper.forget()?;
             }
-            return content.relocate(&self.files, &self.settings);
+            let moved = content.relocate(&self.files, &self.settings)?;
+            if let Some(moved) = &moved {
+                self.note(Some(&moved.root));
+            }
+            return Ok(moved);
         }
+        self.note(None);
         self.keeper.forget()?;
-        let moved = self.move_to_complete_dir()?;
-        Ok(moved.map(|path| Moved {
+        let Some(path) = self.move_to_complete_dir()? else {
+            return Ok(None);
+        };
+        self.note(Some(&path));
+        Ok(Some(Moved {
             layout: self.files.layout().with_paths(vec![path.clone()]),
             root: path,
         }))
+    }
+
+    /// Says that all is there. Before the move `moved_to` is `None`: a name in `complete-dir` that
+    /// is free is noted as the one it gets.
+    fn note(&self, moved_to: Option<&Path>) {
+        let Some(FinishNote { gid, log }) = &self.note else {
+            return;
+        };
+        let path = self.keeper.path().to_owned();
+        let expected = || {
+            let free = |target: &PathBuf| target.symlink_metadata().is_err();
+            complete_path(&path, &self.settings).filter(free)
+        };
+        let finished = Finished {
+            moved_to: moved_to.map(Path::to_owned).or_else(expected),
+            total: self.files.layout().total().unwrap_or(0),
+            piece_len: self.settings.piece_len,
+            path,
+        };
+        log.note(*gid, finished);
     }
 
     /// Whether the control file stays, which is to be up to date then.
@@ -118,13 +158,8 @@ impl Finish {
     }
 
     fn move_to_complete_dir(&self) -> Result<Option<PathBuf>, Failure> {
-        let Some(dir) = &self.settings.complete_dir else {
-            return Ok(None);
-        };
         let from = self.path();
-        let below = from.strip_prefix(&self.settings.dir).ok();
-        let name = below.or_else(|| from.file_name().map(Path::new));
-        let Some(to) = name.map(|name| dir.join(name)) else {
+        let Some(to) = complete_path(from, &self.settings) else {
             return Ok(None);
         };
         // Data first: a rename must not reach the disk before the bytes do.
@@ -147,6 +182,14 @@ impl Finish {
             None => Ok(()),
         }
     }
+}
+
+/// Where a finished file goes that is at `path` (option `complete-dir`); `None`: nowhere.
+pub fn complete_path(path: &Path, settings: &TransferSettings) -> Option<PathBuf> {
+    let dir = settings.complete_dir.as_ref()?;
+    let below = path.strip_prefix(&settings.dir).ok();
+    let name = below.or_else(|| path.file_name().map(Path::new))?;
+    Some(dir.join(name))
 }
 
 /// Compares the file with the digest of the option `checksum`, if there is one.

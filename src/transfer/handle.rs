@@ -13,6 +13,7 @@ use crate::format::metainfo::Metainfo;
 use crate::limit::LimitBranch;
 use crate::net::Net;
 use crate::option::OptionSet;
+use crate::store::FinishLog;
 
 use super::claims::PathClaims;
 use super::document::Document;
@@ -45,6 +46,10 @@ pub struct TransferSpec {
     /// Figures of the earlier run, if there was one.
     pub live: Arc<Live>,
     pub limit: LimitBranch,
+    /// Where to note what is finished, if there is a session.
+    pub finish_log: Option<Arc<FinishLog>>,
+    /// Another download has led to it.
+    pub follows: bool,
     /// `Ended` is reported exactly once.
     pub reports: UnboundedSender<(Gid, TransferReport)>,
 }

@@ -93,12 +93,14 @@ pub struct PeerFigures {
 }
 
 /// A file at [`Detail::path`] that an earlier process was writing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Restored {
     /// Bytes; 0: unknown.
     pub total: u64,
     /// The machine has not been started anew since, so what was written is there.
     pub same_boot: bool,
+    /// Where it was moved to, or was to be, when it was finished.
+    pub moved_to: Option<PathBuf>,
 }
 
 /// One connection, as `getServers` shows it.

@@ -7,6 +7,7 @@ mod content_prepare;
 pub mod crowd;
 mod destination;
 mod document;
+mod earlier;
 mod finish;
 mod handle;
 mod hash_check;

@@ -1,5 +1,6 @@
 //! What a transfer begins with: its options as typed views, its plan, its destination.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -11,11 +12,12 @@ use crate::option::OptionSet;
 use crate::option::bt_settings::BtSettings;
 use crate::option::keys::METALINK_ENABLE_UNIQUE_PROTOCOL;
 use crate::option::settings::{DiskSettings, HttpSettings, TransferSettings};
-use crate::storage::{Content, Layout, root_of};
+use crate::storage::{Content, Layout, path, root_of};
 
 use super::content_destination::ContentPlace;
 use super::destination::Destination;
 use super::document::FollowSettings;
+use super::earlier::{self, Earlier};
 use super::handle::TransferSpec;
 use super::job::Job;
 use super::plan::{Known, Plan, PlanSettings};
@@ -48,8 +50,7 @@ impl Setup {
                 settings.piece_len = pieces.piece_len;
             }
         }
-        let settings = Arc::new(settings);
-        let content = match known.as_ref().filter(|content| content.total.is_some()) {
+        let mut content = match known.as_ref().filter(|content| content.total.is_some()) {
             Some(content) => Some(place_of(content, &settings, &spec.options)?),
             None => None,
         };
@@ -61,7 +62,7 @@ impl Setup {
             let text = "a torrent has nothing to be tried out";
             return Err(Failure::fatal(ErrorCode::Unknown, text));
         }
-        let (prior, identity, restored) = {
+        let identity = {
             let mut detail = spec.live.detail();
             detail.down = Some(spec.limit.down_meter().clone());
             detail.up = Some(spec.limit.up_meter().clone());
@@ -70,10 +71,18 @@ impl Setup {
             if !opened {
                 detail.path = None;
             }
-            let path = detail.path.clone();
-            let prior = path.map(|path| (path, detail.written.take().unwrap_or_default()));
-            (prior, detail.identity.take(), detail.restored.take())
+            detail.identity.take()
         };
+        let mut earlier = Earlier::take(spec);
+        if let Some(path) = expected_path(&settings, content.as_ref()) {
+            earlier.look_for_orphan(spec, &path);
+        }
+        if let Some(root) = earlier.follow_move() {
+            settings.complete_dir = None;
+            spec.live.detail().path = Some(root.to_owned());
+            content = content.map(|place| earlier::below(place, root));
+        }
+        let settings = Arc::new(settings);
         let hashed = known.as_ref().is_some_and(|known| known.pieces.is_some());
         let of_torrent = known.as_ref().is_some_and(|known| known.torrent.is_some());
         // What peers send cannot go unchecked.
@@ -84,9 +93,9 @@ impl Setup {
             settings: settings.clone(),
             disk: DiskSettings::from(&spec.options),
             uri: spec.uris.first().cloned().unwrap_or_else(|| Arc::from("")),
-            prior,
+            prior: earlier.prior,
             identity,
-            restored,
+            restored: earlier.restored,
             content,
             hashed,
             follow: FollowSettings::new(&spec.options, &spec.job, spec.is_torrent_file),
@@ -98,6 +107,17 @@ impl Setup {
             content: known,
             plan,
         })
+    }
+}
+
+/// Where the files go, if that is known before a server has been asked.
+fn expected_path(settings: &TransferSettings, place: Option<&ContentPlace>) -> Option<PathBuf> {
+    match place {
+        Some(place) => Some(place.root.clone()),
+        None => Some(path::join(
+            &settings.dir.to_string_lossy(),
+            settings.out.as_ref()?,
+        )),
     }
 }
 

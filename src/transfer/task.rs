@@ -31,6 +31,7 @@ use crate::storage::digest::Checksum;
 use self::disk::DiskEvent;
 use super::destination::Destination;
 use super::document::FollowSettings;
+use super::finish::FinishNote;
 use super::handle::{Control, Ended, Phase, TransferReport, TransferSpec, World};
 use super::hashing::PieceHashing;
 use super::live::Live;
@@ -77,6 +78,8 @@ pub(super) struct Task {
     follow: FollowSettings,
     /// The digest of the whole: the server's, or the Metalink's.
     digest: Option<Checksum>,
+    /// Where it is noted that the file is finished.
+    note: Option<FinishNote>,
     /// Tells a long disk job that nobody waits for it any more.
     give_up: Arc<AtomicBool>,
     /// The file is being made ready, or finished.
@@ -116,8 +119,14 @@ impl Task {
             modified_since: destination.local_time(),
         };
         let follow = FollowSettings::new(&spec.options, &spec.job, spec.is_torrent_file);
+        let gid = spec.gid;
+        // Until a server says where it is.
+        let uri = spec
+            .uris
+            .first()
+            .map_or_else(String::new, |uri| uri.to_string());
         Ok(Self {
-            gid: spec.gid,
+            gid,
             world,
             live: spec.live,
             mirrors: Mirrors::new(
@@ -131,7 +140,7 @@ impl Task {
             settings,
             destination,
             digest: content.as_ref().and_then(|known| known.checksum.clone()),
-            origin: Default::default(),
+            origin: (None, uri),
             follow,
             hashing: PieceHashing::default(),
             content,
@@ -145,6 +154,7 @@ impl Task {
             found_whole: None,
             seeding: false,
             modified: None,
+            note: spec.finish_log.map(|log| FinishNote { gid, log }),
             give_up: Arc::default(),
             making: None,
             untouched: true,

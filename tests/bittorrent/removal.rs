@@ -28,7 +28,10 @@ fn reluctant() -> (Reluctant, Torrent) {
             std::thread::sleep(Duration::from_secs(1));
         }
         let port = named.load(Ordering::Relaxed);
-        let peer = (port > 0).then(|| compact(port)).unwrap_or_default();
+        let peer = match port {
+            0 => Default::default(),
+            _ => compact(port),
+        };
         let body = bencode(|answer| {
             answer.dict(|dict| {
                 dict.bytes("interval").int(1800);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::file_server::{FileServer, bytes};
 use crate::program::{Home, run, stderr, stdout, wait_for};
-use crate::server::Server;
+use crate::server::{Server, ask};
 
 fn gids(list: &Value) -> Vec<&str> {
     let entries = list.as_array().unwrap();
@@ -164,4 +164,97 @@ fn called_as_aria2c_it_keeps_nothing_unless_asked() {
     assert!(!home.path(".local").exists());
     start(home.arioso(), &[]).stop();
     assert!(home.path(".local/state/arioso").exists());
+}
+
+/// Starts a server that dies at a failpoint, has it do `work`, and starts it again.
+fn die_at(point: &str, home: &Home, work: impl FnOnce(&Server)) -> Server {
+    let state = format!("--state-dir={}", home.path("state").display());
+    let mut command = home.arioso();
+    command.env("ARIOSO_FAILPOINT", point);
+    let mut server = Server::start(command, &arguments(&state));
+    work(&server);
+    wait_for("its death", || server.child.try_wait().unwrap());
+    let server = Server::start(home.arioso(), &arguments(&state));
+    // What was answered less than a second before may be forgotten.
+    server.call("aria2.unpauseAll", json!([]));
+    server
+}
+
+/// A download that is added paused, kept, and goes on until the server dies at `point`; and goes
+/// on after that.
+fn killed_once(point: &str, home: &Home, uri: &str, mut options: Value) -> Server {
+    let gid = "0123456789abcdef";
+    options["gid"] = json!(gid);
+    options["pause"] = json!("true");
+    let server = die_at(point, home, |server| {
+        server.call("aria2.addUri", json!([[uri], options]));
+        server.call("aria2.saveSession", json!([]));
+        // It may be dead before it has answered.
+        let _ = ask(server.port, "aria2.unpause", json!([gid]));
+    });
+    server.wait_for_status(gid, "status", &["complete"]);
+    server
+}
+
+#[test]
+fn finished_before_the_session_knew_its_name_is_found_finished() {
+    let files = FileServer::start();
+    let body = bytes(70_000, 1);
+    let uri = files.page("/file", &body);
+    let home = Home::new();
+    killed_once("control.forgotten", &home, &uri, json!({}));
+    assert_eq!(fs::read(home.file("file")).unwrap(), body);
+    assert!(!home.file("file.1").exists(), "fetched a second time");
+    assert_eq!(files.requests().len(), 1);
+}
+
+#[test]
+fn finished_but_not_moved_yet_is_moved_and_what_is_moved_is_found() {
+    let files = FileServer::start();
+    let body = bytes(70_000, 1);
+    let uri = files.page("/file", &body);
+    for point in ["control.forgotten", "store.apply:2"] {
+        let (home, asked) = (Home::new(), files.requests().len());
+        let done = home.path("done");
+        let options = json!({"complete-dir": done.to_str().unwrap()});
+        let server = killed_once(point, &home, &uri, options);
+        let shown = server.call("aria2.getFiles", json!(["0123456789abcdef"]));
+        assert_eq!(shown[0]["path"], done.join("file").to_str().unwrap());
+        assert_eq!(fs::read(done.join("file")).unwrap(), body, "{point}");
+        assert_eq!(fs::read_dir(&done).unwrap().count(), 1, "{point}");
+        assert!(!home.file("file").exists(), "{point}");
+        assert_eq!(files.requests().len(), asked + 1, "{point}");
+    }
+}
+
+#[test]
+fn what_a_download_led_to_is_found_finished_though_the_session_never_knew_it() {
+    let files = FileServer::start();
+    let body = bytes(70_000, 1);
+    let uri = files.page("/file", &body);
+    let metalink = |size: &str| {
+        let text = format!(
+            "<metalink xmlns=\"urn:ietf:params:xml:ns:metalink\">\
+             <file name=\"file\">{size}<url>{uri}</url></file></metalink>"
+        );
+        files.page("/a.meta4", text.as_bytes())
+    };
+    for size in ["", "<size>70000</size>"] {
+        let home = Home::new();
+        let server = killed_once("control.forgotten:2", &home, &metalink(size), json!({}));
+        let child = wait_for("what it leads to", || {
+            let params = json!(["0123456789abcdef", ["followedBy"]]);
+            let status = server.call("aria2.tellStatus", params);
+            Some(status["followedBy"].get(0)?.as_str()?.to_owned())
+        });
+        server.wait_for_status(&child, "status", &["complete"]);
+        assert_eq!(fs::read(home.file("file")).unwrap(), body);
+        assert!(
+            !home.file("file.1").exists(),
+            "fetched a second time: {size}"
+        );
+    }
+    let asked = files.requests();
+    let fetched = asked.iter().filter(|asked| asked.path == "/file");
+    assert_eq!(fetched.count(), 2);
 }

@@ -278,8 +278,7 @@ impl World {
                     Duration::from_millis(1),
                     Happening::Disk(DiskDone::Peeked(Peeked {
                         resume_at,
-                        finished: None,
-                        identity: None,
+                        ..Peeked::default()
                     })),
                 );
             }

@@ -42,6 +42,8 @@ impl Run {
             is_torrent_file: false,
             live: Arc::clone(live),
             limit: LimitTree::new(unlimited, unlimited).branch(unlimited, unlimited),
+            finish_log: None,
+            follows: false,
             reports,
         };
         let world = Arc::new(World {

@@ -70,6 +70,7 @@ struct Rig {
     content: Content,
     mine: bool,
     restored: bool,
+    same_boot: bool,
     verified: Cell<Option<Verified>>,
 }
 
@@ -83,6 +84,7 @@ impl Rig {
             content: content(&LENS, &bytes(), true),
             mine: false,
             restored: false,
+            same_boot: false,
             verified: Cell::new(None),
         }
     }
@@ -123,6 +125,7 @@ impl Rig {
             root: &root,
             mine: self.mine,
             restored: self.restored,
+            same_boot: self.same_boot,
         };
         let told = ContentTold {
             checking: &|| (),

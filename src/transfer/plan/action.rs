@@ -1,5 +1,6 @@
 //! Pure: what a plan wants done, and what it is told of the disk.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::base::error::Failure;
@@ -14,6 +15,8 @@ pub struct Peeked {
     pub resume_at: u64,
     /// Length of a file that an earlier process had finished without living to tell.
     pub finished: Option<u64>,
+    /// Where it is now, if it was still to be moved.
+    pub moved: Option<PathBuf>,
     /// What the bytes that are there are a part of, as far as that has been noted.
     pub identity: Option<Identity>,
 }

@@ -101,7 +101,14 @@ impl Task {
 
     pub(super) fn peek(&self) {
         let destination = self.destination.clone();
-        self.on_disk_thread(move || DiskEvent::Done(DiskDone::Peeked(destination.peek())));
+        let live = self.live.clone();
+        self.on_disk_thread(move || {
+            let peeked = destination.peek();
+            if let Some(path) = &peeked.moved {
+                live.detail().path = Some(path.clone());
+            }
+            DiskEvent::Done(DiskDone::Peeked(peeked))
+        });
     }
 
     pub(super) fn prepare(&mut self, facts: Facts, discard: bool) {
@@ -207,6 +214,7 @@ impl Task {
                 remove_unselected: BtSettings::from(&self.options).remove_unselected,
             }),
             seeds: self.is_torrent(),
+            note: self.note.clone(),
         })
     }
 

@@ -7,7 +7,7 @@ use tracing::warn;
 use super::Task;
 use super::disk::{DiskEvent, show_moved};
 use crate::source::{Identity, Report};
-use crate::transfer::document::Finished;
+use crate::transfer::document::DocumentFile;
 use crate::transfer::handle::{Control, Ended, TransferReport};
 use crate::transfer::plan::{DiskDone, Outcome};
 
@@ -41,7 +41,7 @@ impl Task {
                 let prior = self.destination.prior.as_ref();
                 detail.written = prior.map(|(_, written)| written.clone());
                 detail.identity.clone_from(&self.destination.identity);
-                detail.restored = self.destination.restored;
+                detail.restored = self.destination.restored.clone();
             } else {
                 detail.written = Some(self.plan.map().trusted());
                 let found = self.plan.identity().cloned();
@@ -129,22 +129,22 @@ impl Task {
     /// Tells the engine of a torrent or Metalink that is to be followed.
     async fn hand_over_document(&self) {
         let path = self.live.detail().path.clone();
-        let (Some(target), Some(path)) = (&self.target, path) else {
-            return;
-        };
-        let finished = Finished {
+        let Some(path) = path else { return };
+        let target = self.target.as_ref();
+        let (content_type, uri) = self.origin.clone();
+        let document = DocumentFile {
             gid: self.gid,
             follow: self.follow,
             path,
-            content_type: self.origin.0.clone(),
-            uri: self.origin.1.clone(),
-            files: target.files.clone(),
+            content_type,
+            uri,
+            files: target.map(|target| target.files.clone()),
             len: self.plan.map().written().total(),
         };
-        if !finished.is_document() {
+        if !document.is_document() {
             return;
         }
-        let read = tokio::task::spawn_blocking(move || finished.read()).await;
+        let read = tokio::task::spawn_blocking(move || document.read()).await;
         if let Ok(Some(document)) = read {
             let report = TransferReport::Document(Box::new(document));
             let _ = self.to_engine.send((self.gid, report));
