@@ -429,7 +429,9 @@ impl Destination {
             let fresh = self.fresh(path.to_owned(), OpenMode::Existing);
             return Ok(Some(Choice { written, ..fresh }));
         }
-        let may_replace = mine || self.settings.allow_overwrite;
+        // With its full length it is what another download made of it while this one was paused.
+        let finished = self.restored.is_none() && Some(len) == total;
+        let may_replace = (mine && !finished) || self.settings.allow_overwrite;
         Ok(may_replace.then(|| self.fresh(path.to_owned(), OpenMode::Fresh)))
     }
 

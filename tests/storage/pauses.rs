@@ -121,3 +121,22 @@ fn a_file_that_changed_meanwhile_is_not_gone_on_with() {
     let run = Run::start(one_thread(), target, &[], &live);
     assert!(matches!(run.end(), Ended::Failed(_)));
 }
+
+#[test]
+fn what_another_download_finished_meanwhile_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let origin = Origin::start(LEN);
+    let (url, paused) = (origin.url("a.bin"), Live::new());
+    let target = (dir.path(), &*url);
+    let run = Run::start(one_thread(), target, &[], &paused);
+    run.until_so(|| paused.completed() > MIB);
+    run.stop();
+    assert_eq!(run.end(), Ended::Stopped);
+    let other = Run::start(one_thread(), target, &[], &Live::new());
+    assert_eq!(other.end(), Ended::Complete);
+    let mut run = Run::start(one_thread(), target, &[], &paused);
+    run.until(Phase::Fetching);
+    run.stop();
+    assert_eq!(run.end(), Ended::Stopped);
+    assert!(is_whole(&dir.path().join("a.bin")));
+}
