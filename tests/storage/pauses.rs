@@ -89,7 +89,14 @@ fn a_pause_before_the_server_answers_loses_no_byte() {
     run.until_so(|| live.completed() > MIB);
     run.stop();
     assert_eq!(run.end(), Ended::Stopped);
-    let figures = || (live.completed(), live.detail().written.clone());
+    let figures = || {
+        let detail = live.detail();
+        (
+            live.completed(),
+            detail.written.clone(),
+            detail.bitfield.clone(),
+        )
+    };
     let before = figures();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let nowhere = format!("http://{}/a.bin", silent.local_addr().unwrap());

@@ -11,6 +11,10 @@ impl Task {
         let map = self.plan.map_mut();
         let changed = map.take_changed();
         let have = map.have();
+        // Until the file is open the pieces of the run before stand.
+        if have.is_empty() && self.target.is_none() {
+            return;
+        }
         if !changed.is_empty() || self.live.detail().bitfield.len() != have.len() {
             let mut detail = self.live.detail();
             if detail.bitfield.len() == have.len() {
