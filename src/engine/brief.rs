@@ -9,6 +9,7 @@ use super::request::{Source, Upload};
 use crate::base::gid::Gid;
 use crate::format::info_hash::InfoHash;
 use crate::format::metainfo::Metainfo;
+use crate::format::metalink::{Metalink, MetalinkFile};
 use crate::storage::Content;
 use crate::store;
 use crate::transfer::{Job, WebSeed};
@@ -29,6 +30,17 @@ pub struct Brief {
     pub extra: Vec<String>,
     /// Somebody has changed the mirrors.
     pub edited: bool,
+    /// Of files of a Metalink that are one torrent's.
+    pub described: Option<Arc<Described>>,
+}
+
+/// What a Metalink says of the files of one download that have a torrent, or are several.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Described {
+    /// With mirrors that can be used, the best first, and the torrent.
+    pub files: Vec<MetalinkFile>,
+    /// Where the torrent is, while nobody knows what is in it.
+    pub awaited: Option<Arc<str>>,
 }
 
 /// A line of a session file.
@@ -46,16 +58,13 @@ pub struct Payload {
     pub kind: PayloadKind,
     /// Gone once the store has them.
     pub bytes: store::Payload,
-    /// Which of the downloads of the file this one is, from 0.
-    pub entry: usize,
 }
 
 impl Payload {
-    pub fn new(kind: PayloadKind, bytes: Bytes, entry: usize) -> Self {
+    pub fn new(kind: PayloadKind, bytes: Bytes) -> Self {
         Self {
             kind,
             bytes: Arc::new(Mutex::new(Some(bytes))),
-            entry,
         }
     }
 }
@@ -73,6 +82,15 @@ impl Brief {
             let line = self.line.as_ref()?;
             return Some(Source::Uris(vec![line.text.to_string()]));
         }
+        if let Some(described) = &self.described {
+            let torrent = self.metainfo().map(|metainfo| metainfo.to_file());
+            let document = Metalink::document(&described.files, torrent.as_deref());
+            return Some(Source::Metalink(Upload {
+                file: document.into(),
+                path: self.line.as_ref().map(|line| line.text.to_string()),
+                ..Upload::default()
+            }));
+        }
         let metainfo = self.metainfo()?;
         let seeds = metainfo.web_seeds.iter().chain(&self.extra).cloned();
         Some(Source::Torrent(Upload {
@@ -81,6 +99,11 @@ impl Brief {
             path: self.line.as_ref().map(|line| line.text.to_string()),
             keep_copy: false,
         }))
+    }
+
+    /// Where the torrent is that this download waits for.
+    pub fn awaited_torrent(&self) -> Option<&Arc<str>> {
+        self.described.as_ref()?.awaited.as_ref()
     }
 
     /// The content, if it is known.

@@ -253,6 +253,7 @@ pub(super) fn assemble(
         space: Space::default(),
     };
     core.set_history_max();
+    core.seek_torrents();
     core.plan_next_save(Instant::now());
     Ok((core, handle, inbox))
 }

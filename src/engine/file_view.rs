@@ -45,7 +45,7 @@ impl Choice {
         let ranges = match content.files.len() {
             // The only file is always wanted.
             1 => Vec::new(),
-            _ => options.get(SELECT_FILE),
+            _ => content.wanted(options.get(SELECT_FILE)),
         };
         Self {
             dir,
@@ -216,7 +216,8 @@ mod tests {
                 piece_len: 10,
                 digests: vec![0; 20 * total.div_ceil(10) as usize].into(),
             }),
-            checksum: None,
+            proofs: Vec::new(),
+            chosen: Vec::new(),
             torrent: None,
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::brief::Line;
+use super::intake::metalink::Fetched;
 use super::intake::{DownloadSpec, metalink, torrent};
 use super::state::{DownloadState, Then};
 use super::{Core, Download, reception};
@@ -80,7 +81,7 @@ impl Core {
         };
         if let Some(whole) = whole {
             return match document {
-                Document::Torrent(metainfo, _) => self.add_peers(whole, metainfo),
+                Document::Torrent(metainfo, bytes) => self.join(whole, (metainfo, bytes)),
                 Document::Metalink(_) => {}
             };
         }
@@ -97,24 +98,48 @@ impl Core {
         self.bring_forth(parent, specs);
     }
 
-    /// The torrent of a file of a Metalink has come, before that file is begun.
-    fn add_peers(&mut self, gid: Gid, metainfo: Arc<Metainfo>) {
+    /// The torrent of files of a Metalink has come, before they are begun.
+    fn join(&mut self, gid: Gid, torrent: Fetched) {
         let mut registry = self.registry.lock();
-        let joined = registry.edit(gid, |download| {
-            let Some(brief) = download.brief.as_mut() else {
-                return false;
-            };
-            let joined = brief
-                .content()
-                .and_then(|content| content.with_torrent(metainfo));
-            let is_same = joined.is_some();
-            if let Some(content) = joined {
-                brief.job = Job::Known(Arc::new(content));
+        let Some(download) = registry.get(gid) else {
+            return;
+        };
+        let Some(brief) = download
+            .brief()
+            .filter(|brief| brief.awaited_torrent().is_some())
+        else {
+            return;
+        };
+        match metalink::joined(&download.uris, brief, torrent) {
+            Ok(joined) => {
+                registry.edit(gid, |download| download.become_of(joined));
             }
-            is_same
-        });
-        if joined == Some(false) {
-            warn!(%gid, "the torrent for GID#{gid} is about another file and is not used");
+            Err(why) => warn!(%gid, "the torrent for GID#{gid} is not used: {why}"),
+        }
+    }
+
+    /// Files of Metalinks whose torrents have not come, and which nobody fetches: a session file
+    /// does not name those downloads.
+    pub(super) fn seek_torrents(&mut self) {
+        let lonely: Vec<_> = {
+            let registry = self.registry.lock();
+            let lonely = registry.waiting().filter_map(|download| {
+                let awaits = download.rare.as_ref().and_then(|rare| rare.awaits);
+                let uri = download
+                    .brief()?
+                    .awaited_torrent()
+                    .filter(|_| awaits.is_none())?;
+                let paused = *download.state() == DownloadState::Paused;
+                let options = download.options();
+                let spec = metalink::torrent_spec(Arc::clone(uri), options, paused);
+                Some((download.gid(), spec))
+            });
+            lonely.collect()
+        };
+        for (gid, spec) in lonely {
+            if let Ok([part]) = self.add(vec![spec], Some(0)).as_deref() {
+                self.registry.lock().let_wait(gid, *part);
+            }
         }
     }
 

@@ -17,7 +17,6 @@ use crate::transfer::{Job, WebSeed};
 pub(super) struct SavedOrigin {
     kind: OriginKind,
     line: Option<Line>,
-    entry: usize,
     extra: Vec<String>,
     seeds: Option<Vec<WebSeed>>,
     payload: store::Payload,
@@ -25,21 +24,20 @@ pub(super) struct SavedOrigin {
 
 impl SavedOrigin {
     pub fn of(brief: &Brief) -> Option<Self> {
-        let (kind, entry, payload) = match (&brief.job, &brief.payload) {
-            (Job::Magnet(_), _) => (OriginKind::Magnet, 0, store::Payload::default()),
+        let (kind, payload) = match (&brief.job, &brief.payload) {
+            (Job::Magnet(_), _) => (OriginKind::Magnet, store::Payload::default()),
             (_, Some(payload)) => {
                 let kind = match payload.kind {
                     PayloadKind::Torrent => OriginKind::Torrent,
                     PayloadKind::Metalink => OriginKind::Metalink,
                 };
-                (kind, payload.entry, Arc::clone(&payload.bytes))
+                (kind, Arc::clone(&payload.bytes))
             }
             _ => return None,
         };
         Some(Self {
             kind,
             line: brief.line.clone(),
-            entry,
             extra: brief.extra.clone(),
             seeds: brief.edited.then(|| brief.web_seeds.clone()),
             payload,
@@ -60,7 +58,6 @@ impl SavedOrigin {
         let origin = Origin {
             line,
             line_gid,
-            entry: self.entry,
             extra: self.extra,
             seeds: self.seeds.map(seeds),
             ..Origin::new(self.kind)
@@ -111,8 +108,12 @@ pub(super) fn restore(
         OriginKind::Metalink => {
             let copy = payload.lock().take();
             let lost = || Failure::fatal(ErrorCode::FileIo, "its Metalink is lost");
-            let (uris, brief) = metalink::of_kept(copy.ok_or_else(lost)?, origin.entry)?;
-            if download.uris.is_empty() {
+            let (uris, brief) = metalink::of_kept(&copy.ok_or_else(lost)?)?;
+            // Mirrors of a file that is one of several now would be taken for those of them all.
+            let several = brief
+                .content()
+                .is_some_and(|content| content.files.len() > 1);
+            if several || download.uris.is_empty() {
                 download.uris = uris;
             }
             Box::new(Brief { line, ..brief })

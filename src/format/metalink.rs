@@ -10,12 +10,16 @@ mod tests;
 mod writer;
 
 use std::fmt;
-use std::sync::Arc;
+
+use base64::Engine as _;
 
 use crate::base::error::{ErrorCode, Failure};
 
 /// A mirror without priority comes after all others (RFC 5854 section 4.2.16.4).
 pub const PRIORITY_LAST: u32 = 999_999;
+
+/// A URI that begins so is the torrent itself.
+const INLINE: &str = "data:application/x-bittorrent;base64,";
 
 /// A document.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -37,8 +41,8 @@ pub struct MetalinkFile {
     pub pieces: Vec<Pieces>,
     /// As they stand in the document, schemes nobody knows included.
     pub resources: Vec<Resource>,
-    /// Torrents of the file, the best first.
-    pub torrents: Vec<Resource>,
+    /// Torrents that hold the file, the best first.
+    pub torrents: Vec<MetaUrl>,
     /// Empty: for everybody.
     pub languages: Vec<String>,
     /// Empty: for every system.
@@ -69,7 +73,19 @@ pub struct Pieces {
     pub digests: Vec<u8>,
 }
 
-/// A place where a file, or a torrent of it, can be had.
+/// A torrent that holds a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MetaUrl {
+    /// As in [`Resource`].
+    pub uri: String,
+    /// As in [`Resource`].
+    pub priority: u32,
+    /// Path of the file in the torrent, which begins with the torrent's name where that has several
+    /// files; safe as [`MetalinkFile::name`] is. `None`: the torrent is of this file alone.
+    pub name: Option<String>,
+}
+
+/// A place where a file can be had.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Resource {
     /// Absolute, unless there was nothing it could be relative to.
@@ -100,13 +116,48 @@ impl Metalink {
         let text = reader::decode(document)?;
         reader::read(&text, base)
     }
+
+    /// A document that says of the files where they are had (mirrors and torrents) and what proves
+    /// them, but not whom they are for. `torrent` is put into it, besides those that are named.
+    pub fn document(files: &[MetalinkFile], torrent: Option<&[u8]>) -> String {
+        writer::write(files, torrent)
+    }
 }
 
 impl MetalinkFile {
-    /// A document that says the same of the file's content (name, size and hashes), and that it is
-    /// had from these mirrors, the best first.
-    pub fn to_document(&self, mirrors: &[Arc<str>]) -> String {
-        writer::write(self, mirrors)
+    /// The torrent itself, where the document holds it.
+    pub fn inline_torrent(&self) -> Option<Vec<u8>> {
+        self.torrents.iter().find_map(MetaUrl::inline)
+    }
+
+    /// Lets the bytes of such a torrent go, and all torrents but the best. What the file is called in it
+    /// stays known.
+    pub fn forget_inline(&mut self) {
+        if self.torrents.iter().any(|torrent| !torrent.is_inline()) {
+            self.torrents.retain(|torrent| !torrent.is_inline());
+        }
+        self.torrents.truncate(1);
+        let held = self
+            .torrents
+            .iter_mut()
+            .filter(|torrent| torrent.is_inline());
+        held.for_each(|torrent| torrent.uri = INLINE.to_owned());
+    }
+}
+
+impl MetaUrl {
+    /// Whether it needs not be fetched.
+    pub fn is_inline(&self) -> bool {
+        self.uri.starts_with(INLINE)
+    }
+
+    /// Its bytes, where the URI holds them (RFC 2397).
+    fn inline(&self) -> Option<Vec<u8>> {
+        let text = self
+            .uri
+            .strip_prefix(INLINE)
+            .filter(|text| !text.is_empty())?;
+        base64::engine::general_purpose::STANDARD.decode(text).ok()
     }
 }
 

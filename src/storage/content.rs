@@ -1,5 +1,8 @@
 //! Pure: what a torrent or a Metalink tells of a download before any byte of it is fetched.
 
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::digest::{Checksum, DigestKind};
@@ -19,10 +22,23 @@ pub struct Content {
     /// Bytes of all files; `None` where a Metalink does not say.
     pub total: Option<u64>,
     pub pieces: Option<PieceHashes>,
-    /// Of the whole file (Metalink).
-    pub checksum: Option<Checksum>,
+    /// What a Metalink says of single files, in their order.
+    pub proofs: Vec<FileProof>,
+    /// Numbers from 1 of the files that a Metalink asks for; empty: the user says which (option
+    /// `select-file`).
+    pub chosen: Vec<RangeInclusive<u32>>,
     /// Where peers may be asked as well.
     pub torrent: Option<Arc<Metainfo>>,
+}
+
+/// What a finished file is held against, besides the pieces of the download.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FileProof {
+    /// Index into the files of the content, from 0.
+    pub file: usize,
+    pub checksum: Option<Checksum>,
+    /// Of its own pieces, which begin with the file.
+    pub pieces: Option<PieceHashes>,
 }
 
 /// One file.
@@ -92,62 +108,227 @@ impl Content {
                 piece_len: u64::from(info.piece_len),
                 digests: info.piece_hashes.as_flattened().into(),
             }),
-            checksum: None,
+            proofs: Vec::new(),
+            chosen: Vec::new(),
             torrent: Some(metainfo),
         }
     }
 
-    /// The content of one file of a Metalink; of several digests the strongest counts, as in
-    /// aria2.
-    pub fn of_metalink(file: &MetalinkFile) -> Self {
-        let checksum = |hash: &metalink::FileHash| {
-            let kind = DigestKind::from_name(&hash.kind)?;
-            Checksum::from_hex(kind, &hash.hex).ok()
-        };
-        let pieces = |pieces| PieceHashes::of_metalink(pieces, file.size);
+    /// The content of one file of a Metalink, or of several that are one download: these all say
+    /// their length. Of several digests the strongest counts, as in aria2.
+    pub fn of_metalink(entries: &[MetalinkFile]) -> Self {
+        let lens = entries.iter().map(|entry| entry.size);
+        let mut pieces = None;
+        let mut proofs: Vec<FileProof> = entries.iter().enumerate().map(proof_of).collect();
+        if let [only] = &mut proofs[..] {
+            // The pieces of the file are those of the download.
+            pieces = only.pieces.take();
+        }
+        proofs.retain(|proof| proof.checksum.is_some() || proof.pieces.is_some());
+        let all: Vec<usize> = (0..entries.len()).collect();
         Self {
-            name: file.name.clone(),
-            multi: false,
-            files: vec![ContentFile {
-                path: file.name.clone(),
-                len: file.size.unwrap_or(0),
-                padding: false,
-            }],
-            total: file.size,
-            pieces: file
-                .pieces
+            name: entries
+                .first()
+                .map(|entry| entry.name.clone())
+                .unwrap_or_default(),
+            multi: entries.len() > 1,
+            files: entries
                 .iter()
-                .filter_map(pieces)
-                .max_by_key(|it| it.kind),
-            checksum: file
-                .hashes
-                .iter()
-                .filter_map(checksum)
-                .max_by_key(|it| it.kind),
+                .map(|entry| ContentFile {
+                    path: entry.name.clone(),
+                    len: entry.size.unwrap_or(0),
+                    padding: false,
+                })
+                .collect(),
+            total: lens.fold(Some(0), |sum, len| Some(len?.saturating_add(sum?))),
+            pieces,
+            proofs,
+            chosen: ranges(&all),
             torrent: None,
         }
     }
 
-    /// This file, with the peers and piece hashes of a torrent that has the same file alone;
-    /// `None` if that torrent is about something else.
-    pub fn with_torrent(&self, metainfo: Arc<Metainfo>) -> Option<Self> {
-        let info = &metainfo.info;
-        let [only] = info.files.as_slice() else {
-            return None;
-        };
-        let name = |path: &str| path.rsplit('/').next().map(str::to_owned);
-        let same_len = self.total.is_none_or(|total| total == only.len);
-        let same_name = name(&only.path) == name(&self.name);
-        if info.multi || !same_len || !(same_name || self.total.is_some()) {
-            return None;
+    /// The digest of the only file.
+    pub fn checksum(&self) -> Option<&Checksum> {
+        match (&self.files[..], &self.proofs[..]) {
+            ([_], [proof]) => proof.checksum.as_ref(),
+            _ => None,
         }
-        let mut files = self.files.clone();
-        files.first_mut()?.len = only.len;
-        Some(Self {
-            files,
-            checksum: self.checksum.clone(),
-            name: self.name.clone(),
-            ..Self::of_torrent(metainfo)
-        })
+    }
+
+    /// The files that are wanted, by their numbers from 1; empty: all. `selected` is what the option
+    /// `select-file` says; of a Metalink it has chosen the files already.
+    pub fn wanted(&self, selected: Vec<RangeInclusive<u32>>) -> Vec<RangeInclusive<u32>> {
+        match self.chosen.is_empty() {
+            true => selected,
+            false => self.chosen.clone(),
+        }
+    }
+
+    /// These files of a Metalink as files of a torrent, with its peers and piece hashes; what the
+    /// torrent holds besides is left out. `names` are their paths in the torrent, in their order;
+    /// `None` for the only file of one. Gives the index each has in the torrent, too.
+    ///
+    /// # Errors
+    /// Why that torrent cannot be used: what it would bring would not be these files.
+    pub fn with_torrent(
+        &self,
+        metainfo: Arc<Metainfo>,
+        names: &[Option<&str>],
+    ) -> Result<(Self, Vec<usize>), Mismatch> {
+        let mut joined = Self::of_torrent(metainfo);
+        let mut free: HashMap<&str, usize> = HashMap::with_capacity(joined.files.len());
+        let real = joined.files.iter().enumerate();
+        let real = real.filter(|(_, file)| !file.padding);
+        free.extend(real.map(|(place, file)| (file.path.as_str(), place)));
+        let mut places = Vec::with_capacity(names.len());
+        for (file, name) in self.files.iter().zip(names) {
+            let path = match name {
+                Some(name) => *name,
+                None => joined.only_path(self, file)?,
+            };
+            let place = free.remove(path);
+            let place = place.ok_or_else(|| Mismatch::NoFile(path.to_owned()))?;
+            let found = joined.files[place].len;
+            if let Some(stated) = self.total.map(|_| file.len).filter(|len| *len != found) {
+                let path = path.to_owned();
+                return Err(Mismatch::Length {
+                    path,
+                    found,
+                    stated,
+                });
+            }
+            places.push(place);
+        }
+        for (file, place) in self.files.iter().zip(&places) {
+            joined.files[*place].path.clone_from(&file.path);
+        }
+        joined.refuse_twins()?;
+        if let [_] = &joined.files[..] {
+            joined.name.clone_from(&self.name);
+        } else {
+            joined.chosen = ranges(&places);
+        }
+        joined.proofs = self.proofs_at(&places);
+        Ok((joined, places))
+    }
+
+    /// What is known of the files, at their places in a torrent.
+    fn proofs_at(&self, places: &[usize]) -> Vec<FileProof> {
+        let mut proofs: Vec<FileProof> = self
+            .proofs
+            .iter()
+            .filter_map(|proof| {
+                let file = *places.get(proof.file)?;
+                Some(FileProof {
+                    file,
+                    ..proof.clone()
+                })
+            })
+            .collect();
+        if let (Some(pieces), [file]) = (&self.pieces, places) {
+            let checksum = self.checksum().cloned();
+            let pieces = Some(pieces.clone());
+            proofs = vec![FileProof {
+                file: *file,
+                checksum,
+                pieces,
+            }];
+        }
+        proofs.sort_by_key(|proof| proof.file);
+        proofs
+    }
+
+    /// The path of the only file, which `file` of `other` is as far as can be told.
+    fn only_path(&self, other: &Self, file: &ContentFile) -> Result<&str, Mismatch> {
+        let [only] = &self.files[..] else {
+            return Err(Mismatch::Several);
+        };
+        let last = |path: &str| path.rsplit('/').next().map(str::to_owned);
+        // Without a length the name has to tell.
+        match other.total.is_some() || last(&only.path) == last(&file.path) {
+            true if !self.multi => Ok(&only.path),
+            _ => Err(Mismatch::NoFile(file.path.clone())),
+        }
+    }
+
+    /// A file under the name of another one, or of the directory another one is in.
+    fn refuse_twins(&self) -> Result<(), Mismatch> {
+        let real = || self.files.iter().filter(|file| !file.padding);
+        let mut taken = HashSet::with_capacity(self.files.len());
+        let twin = real().find(|file| !taken.insert(file.path.as_str()));
+        let is_dir = |file: &&ContentFile| {
+            let ends = file
+                .path
+                .match_indices('/')
+                .map(|(end, _)| &file.path[..end]);
+            ends.into_iter().any(|dir| taken.contains(dir))
+        };
+        match twin.or_else(|| real().find(is_dir)) {
+            None => Ok(()),
+            Some(twin) => Err(Mismatch::Twice(twin.path.clone())),
+        }
+    }
+}
+
+/// Indexes from 0 as numbers from 1, in order.
+fn ranges(places: &[usize]) -> Vec<RangeInclusive<u32>> {
+    let mut numbers: Vec<u32> = places
+        .iter()
+        .filter_map(|place| u32::try_from(place + 1).ok())
+        .collect();
+    numbers.sort_unstable();
+    let neighbours = numbers.chunk_by(|one, next| one + 1 == *next);
+    neighbours
+        .filter_map(|run| Some(*run.first()?..=*run.last()?))
+        .collect()
+}
+
+fn proof_of((file, entry): (usize, &MetalinkFile)) -> FileProof {
+    let checksum = |hash: &metalink::FileHash| {
+        let kind = DigestKind::from_name(&hash.kind)?;
+        Checksum::from_hex(kind, &hash.hex).ok()
+    };
+    let pieces = |pieces| PieceHashes::of_metalink(pieces, entry.size);
+    let checksums = entry.hashes.iter().filter_map(checksum);
+    let pieces = entry.pieces.iter().filter_map(pieces);
+    FileProof {
+        file,
+        checksum: checksums.max_by_key(|it| it.kind),
+        pieces: pieces.max_by_key(|it| it.kind),
+    }
+}
+
+/// Why a torrent is not about the files of a Metalink that names it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Mismatch {
+    /// It has no such file, or the Metalink names it twice.
+    NoFile(String),
+    /// It has several files, and the Metalink does not say which of them is meant.
+    Several,
+    /// Bytes that a file has there, and that it has by the Metalink.
+    Length {
+        path: String,
+        found: u64,
+        stated: u64,
+    },
+    /// Two files would be this one.
+    Twice(String),
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoFile(name) => write!(f, "it has no file {name}"),
+            Self::Several => f.write_str("it has several files, none of which is named"),
+            Self::Length {
+                path,
+                found,
+                stated,
+            } => {
+                write!(f, "{path} has {found} bytes in it, not {stated}")
+            }
+            Self::Twice(path) => write!(f, "two files would be {path}"),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Pure: where the files of a torrent or a Metalink lie below the download directory.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::content::Content;
@@ -12,7 +13,7 @@ use crate::option::value::parse_index_path;
 
 impl Layout {
     /// The files of `content` below `dir`. `index-out` gives a file another path below `dir`;
-    /// `select-file` says which ones are wanted, all of them where it says nothing. `out` has no
+    /// `select-file` says which ones are wanted, unless the content itself does. `out` has no
     /// say: the names of a torrent are its own.
     ///
     /// # Errors
@@ -23,6 +24,7 @@ impl Layout {
         settings: &BtSettings,
     ) -> Result<Self, Failure> {
         let renamed = renamed(&settings.index_out)?;
+        let wanted = content.wanted(settings.selected.clone());
         let files: Vec<LayoutFile> = content
             .files
             .iter()
@@ -33,7 +35,7 @@ impl Layout {
                     None => PathBuf::from(&file.path),
                 }),
                 len: file.len,
-                selected: is_selected(index, settings),
+                selected: is_selected(index, &wanted),
                 padding: file.padding,
             })
             .collect();
@@ -56,15 +58,11 @@ pub fn root_of(content: &Content, layout: &Layout, dir: &Path) -> PathBuf {
     }
 }
 
-fn is_selected(index: usize, settings: &BtSettings) -> bool {
+fn is_selected(index: usize, wanted: &[RangeInclusive<u32>]) -> bool {
     let Ok(number) = u32::try_from(index + 1) else {
         return false;
     };
-    settings.selected.is_empty()
-        || settings
-            .selected
-            .iter()
-            .any(|range| range.contains(&number))
+    wanted.is_empty() || wanted.iter().any(|range| range.contains(&number))
 }
 
 /// Paths of `index-out` by index from 0; of several for one file the last one counts.
@@ -124,7 +122,8 @@ mod tests {
             ],
             total: Some(36),
             pieces: None,
-            checksum: None,
+            proofs: Vec::new(),
+            chosen: Vec::new(),
             torrent: None,
         }
     }

@@ -27,7 +27,7 @@ pub mod relocate;
 mod vectored;
 pub mod verify;
 
-pub use content::{Content, ContentFile, PieceHashes};
+pub use content::{Content, ContentFile, FileProof, Mismatch, PieceHashes};
 pub use content_layout::root_of;
 pub use disk::Files;
 pub use layout::{Layout, LayoutFile};

@@ -22,25 +22,24 @@ pub struct Watch<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// The digest of the whole download; `None` when stopped.
+/// All bytes of the download.
 ///
 /// # Errors
-/// 17 reading failed or bytes are missing; and as [`Files::open`].
-pub fn hash_whole(
-    files: &Files,
-    kind: DigestKind,
-    watch: &Watch<'_>,
-) -> Result<Option<Vec<u8>>, Failure> {
-    let total = files.total().ok_or_else(|| {
-        Failure::fatal(ErrorCode::FileIo, "the length of the download is not known")
-    })?;
-    hash_span(files, Span::new(0, total), kind, watch)
+/// 17 its length is not known.
+pub fn whole(files: &Files) -> Result<Span, Failure> {
+    match files.total() {
+        Some(total) => Ok(Span::new(0, total)),
+        None => {
+            let text = "the length of the download is not known";
+            Err(Failure::fatal(ErrorCode::FileIo, text))
+        }
+    }
 }
 
 /// The digest of some bytes of the download; `None` when stopped.
 ///
 /// # Errors
-/// As [`hash_whole`].
+/// 17 reading failed or bytes are missing; and as [`Files::open`].
 pub fn hash_span(
     files: &Files,
     span: Span,
@@ -75,9 +74,7 @@ pub fn check_pieces(
     check: &Bitfield,
     watch: &Watch<'_>,
 ) -> Result<Option<Bitfield>, Failure> {
-    let total = files.total().ok_or_else(|| {
-        Failure::fatal(ErrorCode::FileIo, "the length of the download is not known")
-    })?;
+    let total = whole(files)?.end;
     let pieces: Vec<u32> = check.ones().collect();
     let crew = Crew {
         files,

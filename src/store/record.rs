@@ -68,9 +68,6 @@ pub struct Origin {
     /// The GID it has there, if not the download's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line_gid: Option<u64>,
-    /// Which of the downloads of the file this is, from 0.
-    #[serde(default, skip_serializing_if = "is_first")]
-    pub entry: usize,
     /// Web seeds that are not in the torrent, as they were given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extra: Vec<String>,
@@ -93,7 +90,6 @@ impl Origin {
             kind,
             line: None,
             line_gid: None,
-            entry: 0,
             extra: Vec::new(),
             seeds: None,
         }
@@ -260,10 +256,6 @@ struct Position {
 #[derive(Deserialize)]
 struct Version {
     v: u32,
-}
-
-fn is_first(entry: &usize) -> bool {
-    *entry == 0
 }
 
 fn is_zero(number: &u64) -> bool {

@@ -1,6 +1,6 @@
 //! Where a download is written whose files are known before it begins. Blocking.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -44,8 +44,11 @@ impl Destination {
         stop: &AtomicBool,
     ) -> Result<Opened, Failure> {
         let prior = self.prior.as_ref().map(|(path, _)| path.as_path());
-        let mine = prior
-            .is_some_and(|prior| prior == place.root || Some(prior) == place.layout.first_path());
+        let is_mine = |prior: &Path| {
+            let mut files = place.layout.files().iter();
+            prior == place.root || files.any(|file| file.path == prior)
+        };
+        let mine = prior.is_some_and(is_mine);
         let order = ContentOrder {
             gid: self.gid,
             settings: &self.settings,

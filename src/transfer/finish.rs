@@ -6,14 +6,16 @@ use std::sync::atomic::AtomicBool;
 
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::gid::Gid;
+use crate::base::units::{PieceIdx, Span};
 use crate::option::settings::TransferSettings;
 use crate::storage::digest::Checksum;
 use crate::storage::relocate::relocate;
 use crate::storage::verify::{self, Watch};
-use crate::storage::{Files, origin_note};
+use crate::storage::{FileProof, Files, origin_note};
 use crate::store::{FinishLog, Finished};
 
 use super::content_finish::{ContentEnd, Moved, taken};
+use super::hash_check;
 use super::keeper::ControlKeeper;
 use super::live::Verified;
 
@@ -79,6 +81,7 @@ impl Finish {
         origin_note::remove(self.path());
         if self.settings.remote_time
             && !self.is_torrent()
+            && self.files.layout().files().len() == 1
             && let Some(modified) = self.modified
         {
             self.files.set_modified(modified)?;
@@ -176,11 +179,47 @@ impl Finish {
             return check_sum(&self.files, &self.settings, watch);
         }
         let content = self.content.as_ref();
-        let named = content.and_then(|content| content.content.checksum.as_ref());
-        match named.or(self.digest.as_ref()) {
-            Some(expected) => compare(&self.files, expected, watch),
-            None => Ok(()),
+        let proofs = content.map_or(&[][..], |content| &content.content.proofs);
+        let layout = self.files.layout();
+        for proof in proofs {
+            if layout.files().get(proof.file).is_some_and(|it| it.selected) {
+                self.check_file(proof, watch)?;
+            }
         }
+        match &self.digest {
+            Some(expected) if proofs.is_empty() => compare(
+                &self.files,
+                (0, verify::whole(&self.files)?),
+                expected,
+                watch,
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// The hash of the whole file counts, or else those of its pieces.
+    fn check_file(&self, proof: &FileProof, watch: &Watch<'_>) -> Result<(), Failure> {
+        let span = self.files.layout().span_of(proof.file);
+        if let Some(expected) = &proof.checksum {
+            return compare(&self.files, (proof.file, span), expected, watch);
+        }
+        let Some(pieces) = proof
+            .pieces
+            .as_ref()
+            .filter(|_| self.settings.realtime_chunk_checksum)
+        else {
+            return Ok(());
+        };
+        for (piece, digest) in (0..).zip(pieces.digests.chunks(pieces.kind.digest_len())) {
+            let piece = hash_check::piece_span(PieceIdx(piece), pieces.piece_len, span.len());
+            let here = Span::new(span.start + piece.start, span.start + piece.end);
+            let expected = Checksum {
+                kind: pieces.kind,
+                digest: digest.to_vec(),
+            };
+            compare(&self.files, (proof.file, here), &expected, watch)?;
+        }
+        Ok(())
     }
 }
 
@@ -207,11 +246,17 @@ pub fn check_sum(
     let expected: Checksum = text
         .parse()
         .map_err(|error| Failure::fatal(ErrorCode::Option, format!("{error}")))?;
-    compare(files, &expected, watch)
+    compare(files, (0, verify::whole(files)?), &expected, watch)
 }
 
-fn compare(files: &Files, expected: &Checksum, watch: &Watch<'_>) -> Result<(), Failure> {
-    let Some(digest) = verify::hash_whole(files, expected.kind, watch)? else {
+/// Compares bytes that lie in a file (by its index from 0) with their digest.
+fn compare(
+    files: &Files,
+    (file, span): (usize, Span),
+    expected: &Checksum,
+    watch: &Watch<'_>,
+) -> Result<(), Failure> {
+    let Some(digest) = verify::hash_span(files, span, expected.kind, watch)? else {
         return Err(Failure::fatal(
             ErrorCode::Unfinished,
             "stopped while the file was checked",
@@ -220,8 +265,8 @@ fn compare(files: &Files, expected: &Checksum, watch: &Watch<'_>) -> Result<(), 
     if expected.matches(&digest) {
         return Ok(());
     }
-    let path = &files.layout().files()[0].path;
-    tracing::warn!(%expected, "the checksum of {} differs", path.display());
+    let path = &files.layout().files()[file].path;
+    tracing::warn!(%expected, ?span, "the checksum of {} differs", path.display());
     // aria2 reports this code with an empty message, and clients print the code's own text.
     Err(Failure::fatal(ErrorCode::Checksum, ""))
 }

@@ -82,7 +82,9 @@ pub fn check_holes(
             let index = u32::try_from(index).unwrap_or(u32::MAX);
             let span = piece_span(PieceIdx(index), hashes.piece_len, total);
             // What else lies in the piece need not be there.
-            pieces.set(index, is_selected(files, span));
+            if is_selected(files, span.intersect(hole)) {
+                pieces.set(index, true);
+            }
         }
     }
     if pieces.none() {

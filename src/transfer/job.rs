@@ -18,7 +18,7 @@ pub enum Job {
 }
 
 /// A mirror of one file of several (BEP 19); those of a single file are plain URIs.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct WebSeed {
     /// Index into the files of the content, from 0.
     pub file: usize,

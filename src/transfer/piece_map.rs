@@ -81,6 +81,8 @@ pub struct PieceMap {
     solo: BTreeSet<PieceIdx>,
     /// Bytes nobody has to fetch: of files that are not selected.
     unwanted: RangeSet,
+    /// Pieces that are done without: of each only bytes that nobody asked for are missing.
+    waived: BTreeSet<PieceIdx>,
     /// Wanted pieces that are not had.
     lacking: u32,
     /// Pieces peers work on, and whether a mirror wrote into one meanwhile.
@@ -113,6 +115,7 @@ impl PieceMap {
             hashing: BTreeMap::new(),
             solo: BTreeSet::new(),
             unwanted: RangeSet::new(),
+            waived: BTreeSet::new(),
             lacking: 0,
             swarm: BTreeMap::new(),
             lease_changes: 0,

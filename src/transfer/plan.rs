@@ -105,6 +105,8 @@ pub struct Plan {
     bytes_since_save: u64,
     /// A mirror could work and finds nothing to do.
     hungry: bool,
+    /// Since when only bytes are missing that nobody asked for.
+    edges_since: Option<Instant>,
     /// When pieces were last taken from mirrors for peers.
     reserved_at: Instant,
     rng: Rng,
@@ -149,6 +151,7 @@ impl Plan {
             saved_at: now,
             bytes_since_save: 0,
             hungry: false,
+            edges_since: None,
             reserved_at: now,
             rng,
             actions: VecDeque::from([Action::Peek]),
@@ -391,6 +394,7 @@ impl Plan {
                 self.make_way(now);
                 self.fill(now, speeds);
                 self.check_hope(now, speeds);
+                self.waive_edges(now);
                 if self.save_is_due(now) && self.stage == Stage::Fetching {
                     self.saved_at = now;
                     self.save();

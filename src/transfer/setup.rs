@@ -149,8 +149,8 @@ fn plan_of(
         return Plan::new(now, &spec.uris, plan_settings, rng);
     };
     plan_settings.swarm = place.content.torrent.is_some();
-    // What has a checksum of the whole file, or no torrent, comes from a Metalink.
-    let of_metalink = place.content.torrent.is_none() || place.content.checksum.is_some();
+    // What has no torrent, or proofs besides it, comes from a Metalink.
+    let of_metalink = place.content.torrent.is_none() || !place.content.proofs.is_empty();
     plan_settings.one_protocol = of_metalink && spec.options.get(METALINK_ENABLE_UNIQUE_PROTOCOL);
     let Some(total) = place.content.total else {
         return Plan::new(now, &spec.uris, plan_settings, rng);
@@ -160,6 +160,7 @@ fn plan_of(
         piece_len: place.piece_len(settings.piece_len),
         wanted: wanted(&place.layout),
         padding: spans(&place.layout, |file| file.padding),
+        edges_may_lack: !place.content.chosen.is_empty(),
     };
     Plan::known(
         now,

@@ -76,7 +76,7 @@ pub(super) struct Task {
     /// `Content-Type` and URI, after redirects, of what is being fetched.
     origin: (Option<String>, String),
     follow: FollowSettings,
-    /// The digest of the whole: the server's, or the Metalink's.
+    /// What the server says the digest is.
     digest: Option<Checksum>,
     /// Where it is noted that the file is finished.
     note: Option<FinishNote>,
@@ -139,7 +139,7 @@ impl Task {
             controls,
             settings,
             destination,
-            digest: content.as_ref().and_then(|known| known.checksum.clone()),
+            digest: None,
             origin: (None, uri),
             follow,
             hashing: PieceHashing::default(),

@@ -6,6 +6,7 @@ mod dht;
 mod discovery;
 mod intake;
 mod live;
+mod metaurls;
 #[path = "../support/origin.rs"]
 mod origin;
 mod peers;

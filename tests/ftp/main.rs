@@ -1,5 +1,8 @@
 //! FTP against a server with faults: never a wrong file, never a hang.
 
+mod metalinks;
+#[path = "../support/origin.rs"]
+mod origin;
 mod server;
 
 use std::collections::HashMap;
@@ -43,9 +46,13 @@ fn download(server: &Server, path: &str, options: &[(&str, &str)]) -> Outcome {
 }
 
 fn fetch(engine: &Engine, uri: String, options: &[(&str, &str)]) -> Outcome {
+    run(engine, AddRequest::uris([uri]), options)
+}
+
+fn run(engine: &Engine, request: AddRequest, options: &[(&str, &str)]) -> Outcome {
     let dir = tempfile::tempdir().unwrap();
     let handle = engine.handle();
-    let mut request = AddRequest::uris([uri])
+    let mut request = request
         .with(keys::DIR, dir.path().to_string_lossy())
         .with(keys::OUT, "f")
         .with(keys::TIMEOUT, "2")

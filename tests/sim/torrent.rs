@@ -254,6 +254,7 @@ impl Torrent {
             piece_len: u64::from(self.shape.piece_len),
             wanted: self.wanted.clone(),
             padding: RangeSet::new(),
+            edges_may_lack: false,
         };
         let settings = PlanSettings {
             hashed: true,

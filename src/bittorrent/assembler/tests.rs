@@ -51,7 +51,8 @@ impl Rig {
                 piece_len: u64::from(PIECE),
                 digests: hashes.into(),
             }),
-            checksum: None,
+            proofs: Vec::new(),
+            chosen: Vec::new(),
             torrent: None,
         };
         let options = OptionSet::new();

@@ -102,7 +102,8 @@ impl Side {
                 piece_len: u64::from(PIECE_LEN),
                 digests: hashes.collect(),
             }),
-            checksum: None,
+            proofs: Vec::new(),
+            chosen: Vec::new(),
             torrent: None,
         };
         let layout = Layout::of_content(&content, dir.path(), &set.into()).unwrap();

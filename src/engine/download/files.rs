@@ -7,6 +7,7 @@ use super::Download;
 use crate::engine::brief::Brief;
 use crate::engine::file_view::{self, Choice, FileView, Mirrors};
 use crate::engine::footprint::Footprint;
+use crate::engine::state::{DownloadState, Outcome};
 use crate::format::magnet::Magnet;
 use crate::option::keys::OUT;
 use crate::storage::{Content, Layout};
@@ -41,6 +42,7 @@ impl Download {
         let used = self.used_uris();
         let mirrors = Mirrors::of(brief, used);
         let completed = self.completed_by_file(content);
+        let is_complete = self.state == DownloadState::Stopped(Outcome::Complete);
         let views = content.files.iter().enumerate().map(|(index, file)| {
             let (path, selected) = file_view::place(content, &choice, layout.as_deref(), index);
             FileView {
@@ -50,7 +52,11 @@ impl Download {
                     Some(_) => file.len,
                     None => self.total_len(),
                 },
-                completed: completed.get(index).copied().unwrap_or(0),
+                completed: match is_complete && selected && content.total.is_some() {
+                    // Its last piece may reach into a file nobody asked for.
+                    true => file.len,
+                    false => completed.get(index).copied().unwrap_or(0),
+                },
                 selected,
                 uris: match content.files.len() {
                     1 => self.uri_entries(),

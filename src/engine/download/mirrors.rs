@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Download;
+use crate::engine::intake::metalink;
 use crate::transfer::{UriEntry, WebSeed};
 
 impl Download {
@@ -34,6 +35,12 @@ impl Download {
         let detail = live.detail();
         let used = detail.uris.iter().filter(|entry| entry.used);
         used.map(|entry| Arc::clone(&entry.uri)).collect()
+    }
+
+    /// Other mirrors, and other knowledge of what they have.
+    pub(in crate::engine) fn become_of(&mut self, (uris, brief): metalink::Kept) {
+        self.uris = uris;
+        self.brief = Some(Box::new(brief));
     }
 
     /// As [`Self::change_uris`], of file `file` (from 0) of several.

@@ -1,23 +1,28 @@
 //! Pure: the files of a Metalink as downloads.
 
 use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{DownloadSpec, Given, usable_uri};
+use super::{DownloadSpec, Given, torrent, usable_uri};
 use crate::base::error::{ErrorCode, Failure};
-use crate::engine::brief::{Brief, Line, Payload, PayloadKind};
+use crate::engine::brief::{Brief, Described, Line, Payload, PayloadKind};
 use crate::engine::request::{RequestError, Upload};
-use crate::format::metalink::{Metalink, MetalinkFile, Resource};
+use crate::format::metainfo::Metainfo;
+use crate::format::metalink::{MetaUrl, Metalink, MetalinkFile, PRIORITY_LAST, Resource};
 use crate::option::OptionSet;
 use crate::option::keys::{
     FOLLOW_TORRENT, INDEX_OUT, METALINK_BASE_URI, METALINK_LANGUAGE, METALINK_LOCATION,
     METALINK_OS, METALINK_PREFERRED_PROTOCOL, METALINK_VERSION, OUT, SELECT_FILE, SPLIT,
 };
 use crate::option::value::MetalinkProtocol;
-use crate::storage::Content;
-use crate::transfer::Job;
+use crate::storage::{Content, Mismatch};
+use crate::transfer::{Job, WebSeed};
+
+/// The name of a torrent that has none; the Metalink has another one for its file.
+const NAMELESS: &str = "torrent";
 
 /// The downloads of a Metalink, each file's torrent before the file itself; none where no file
 /// fits the options.
@@ -51,27 +56,19 @@ pub(in crate::engine) fn of_document(
     for id in [OUT.id, INDEX_OUT.id, SELECT_FILE.id] {
         base.unset(id);
     }
+    let files = taste.choose(metalink).into_iter();
     let mut specs = Vec::new();
-    for file in taste.choose(metalink) {
-        let mirrors = taste.mirrors(file);
-        let torrent = file.torrents.iter().find_map(|it| usable_uri(&it.uri));
+    for files in groups(files.map(|file| taste.reduced(file))) {
+        let options = with_fewer_connections(&base, &files);
+        let (uris, mut brief) = parts_of(files, None);
+        brief.line.clone_from(&line);
+        let torrent = brief.awaited_torrent().cloned();
         specs.extend(torrent.map(|uri| torrent_spec(uri, &base, paused)));
-        let brief = Brief {
-            job: Job::Known(Arc::new(Content::of_metalink(file))),
-            line: line.clone(),
-            // Not the document at hand, which would be kept as often as it has files.
-            payload: Some(Payload::new(
-                PayloadKind::Metalink,
-                file.to_document(&mirrors).into(),
-                0,
-            )),
-            ..Brief::default()
-        };
         specs.push(DownloadSpec {
             gid: None,
-            uris: mirrors,
+            uris,
             brief: Some(Box::new(brief)),
-            options: with_fewer_connections(&base, file),
+            options,
             paused,
             for_next: false,
         });
@@ -79,30 +76,175 @@ pub(in crate::engine) fn of_document(
     specs
 }
 
-/// The mirrors of one file, the best first, and what else is known of it.
-type Kept = (Box<[Arc<str>]>, Brief);
+/// Files that are one download: those that name the same torrent, and what they are in it. They
+/// stand where the first of them does.
+fn groups(files: impl Iterator<Item = MetalinkFile>) -> Vec<Vec<MetalinkFile>> {
+    let mut groups: Vec<Vec<MetalinkFile>> = Vec::new();
+    let mut of_torrent: HashMap<String, usize> = HashMap::new();
+    for file in files {
+        let torrent = file.torrents.first();
+        let named = torrent.filter(|torrent| torrent.name.is_some() && file.size.is_some());
+        let Some(uri) = named.map(|torrent| torrent.uri.clone()) else {
+            groups.push(vec![file]);
+            continue;
+        };
+        let at = *of_torrent.entry(uri).or_insert(groups.len());
+        match groups.get_mut(at) {
+            Some(group) => group.push(file),
+            None => groups.push(vec![file]),
+        }
+    }
+    groups
+}
 
-/// What the payload of an earlier process says of one file.
+/// The mirrors of the only file, the best first, and what else is known.
+pub(in crate::engine) type Kept = (Box<[Arc<str>]>, Brief);
+
+/// What the payload of an earlier process says: its files are one download.
 ///
 /// # Errors
 /// It does not say anything we understand.
-pub(in crate::engine) fn of_kept(document: Bytes, entry: usize) -> Result<Kept, Failure> {
-    let metalink = Metalink::parse(&document, None)?;
-    let lost = || Failure::fatal(ErrorCode::MetalinkParse, "its Metalink has no such file");
-    let file = metalink.files.get(entry).ok_or_else(lost)?;
-    let mut mirrors: Vec<&Resource> = file.resources.iter().collect();
-    mirrors.sort_by_key(|mirror| mirror.priority);
-    let uris = mirrors.iter().filter_map(|mirror| usable_uri(&mirror.uri));
-    let brief = Brief {
-        job: Job::Known(Arc::new(Content::of_metalink(file))),
-        payload: Some(Payload::new(PayloadKind::Metalink, document, entry)),
+pub(in crate::engine) fn of_kept(document: &[u8]) -> Result<Kept, Failure> {
+    let mut files = Metalink::parse(document, None)?.files;
+    if files.is_empty() {
+        let text = "its Metalink has no such file";
+        return Err(Failure::fatal(ErrorCode::MetalinkParse, text));
+    }
+    for file in &mut files {
+        file.resources.sort_by_key(|mirror| mirror.priority);
+    }
+    Ok(parts_of(files, None))
+}
+
+/// A torrent, read and as it came.
+pub(in crate::engine) type Fetched = (Arc<Metainfo>, Bytes);
+
+/// What becomes of a download whose torrent has come; mirrors as they are by now.
+///
+/// # Errors
+/// It awaits none, or that torrent is about something else.
+pub(in crate::engine) fn joined(
+    uris: &[Arc<str>],
+    brief: &Brief,
+    (metainfo, file): Fetched,
+) -> Result<Kept, Mismatch> {
+    let files = files_by_now(uris, brief);
+    // Asked first: a torrent that does not fit is not to change anything.
+    Content::of_metalink(&files).with_torrent(Arc::clone(&metainfo), &names(&files))?;
+    let (uris, joined) = parts_of(files, Some((metainfo, file)));
+    let line = brief.line.clone();
+    Ok((uris, Brief { line, ..joined }))
+}
+
+/// What becomes of a download whose torrent will not come, or is of no use.
+pub(in crate::engine) fn without_torrent(uris: &[Arc<str>], brief: &Brief) -> Kept {
+    let mut files = files_by_now(uris, brief);
+    files.iter_mut().for_each(|file| file.torrents.clear());
+    let (uris, left) = parts_of(files, None);
+    let line = brief.line.clone();
+    (uris, Brief { line, ..left })
+}
+
+fn files_by_now(uris: &[Arc<str>], brief: &Brief) -> Vec<MetalinkFile> {
+    let described = brief.described.as_ref();
+    let mut files = described.map_or_else(Vec::new, |described| described.files.clone());
+    match &mut files[..] {
+        [only] => only.resources = resources(uris.iter()),
+        several => {
+            for (index, file) in several.iter_mut().enumerate() {
+                let seeds = brief.web_seeds.iter().filter(|seed| seed.file == index);
+                file.resources = resources(seeds.map(|seed| &seed.uri));
+            }
+        }
+    }
+    files
+}
+
+/// One download of these files; several are one torrent's. The torrent is the one that was fetched,
+/// or one that the Metalink holds.
+fn parts_of(mut files: Vec<MetalinkFile>, fetched: Option<Fetched>) -> Kept {
+    let held = || {
+        let bytes = files.iter().find_map(MetalinkFile::inline_torrent)?;
+        let metainfo = Metainfo::parse(&bytes, NAMELESS).ok()?;
+        Some((Arc::new(metainfo), Bytes::from(bytes)))
+    };
+    let torrent = fetched.or_else(held);
+    files.iter_mut().for_each(MetalinkFile::forget_inline);
+    let content = Content::of_metalink(&files);
+    let joined = torrent.and_then(|(metainfo, bytes)| {
+        let (content, places) = content.with_torrent(metainfo, &names(&files)).ok()?;
+        Some((content, places, Some(bytes)))
+    });
+    let (content, places, bytes) =
+        joined.unwrap_or_else(|| (content, (0..files.len()).collect(), None));
+    let mut seeds: Vec<WebSeed> = Vec::new();
+    for (entry, file) in files.iter().zip(places) {
+        let uris = entry
+            .resources
+            .iter()
+            .filter_map(|mirror| usable_uri(&mirror.uri));
+        seeds.extend(uris.map(|uri| WebSeed { file, uri }));
+    }
+    if let Some(metainfo) = &content.torrent {
+        let own = Content::of_torrent(Arc::clone(metainfo));
+        let own = torrent::web_seeds(&own, metainfo.web_seeds.iter()).into_iter();
+        let known: HashSet<WebSeed> = seeds.iter().cloned().collect();
+        seeds.extend(own.filter(|seed| !known.contains(seed)));
+    }
+    let mut brief = Brief {
+        // Not the document at hand, which would be kept as often as it has downloads.
+        payload: Some(Payload::new(
+            PayloadKind::Metalink,
+            Metalink::document(&files, bytes.as_deref()).into(),
+        )),
         ..Brief::default()
     };
-    Ok((uris.collect(), brief))
+    let mut uris = Box::default();
+    if content.files.len() == 1 {
+        uris = seeds.into_iter().map(|seed| seed.uri).collect();
+    } else {
+        seeds.sort_by_key(|seed| seed.file);
+        brief.web_seeds = seeds;
+    }
+    let awaited = match content.torrent {
+        None => files.iter().find_map(fetchable),
+        Some(_) => None,
+    };
+    if awaited.is_some() || content.torrent.is_some() || files.len() > 1 {
+        brief.described = Some(Arc::new(Described { files, awaited }));
+    }
+    brief.job = Job::Known(Arc::new(content));
+    (uris, brief)
+}
+
+fn fetchable(file: &MetalinkFile) -> Option<Arc<str>> {
+    file.torrents.iter().find_map(|it| usable_uri(&it.uri))
+}
+
+/// What each file is called in the torrent.
+fn names(files: &[MetalinkFile]) -> Vec<Option<&str>> {
+    let torrents = files.iter().map(|file| file.torrents.first());
+    torrents.map(|torrent| torrent?.name.as_deref()).collect()
+}
+
+/// Mirrors, the best first.
+fn resources<'a>(uris: impl Iterator<Item = &'a Arc<str>>) -> Vec<Resource> {
+    let numbered = (1..=PRIORITY_LAST).zip(uris);
+    let one = |(priority, uri): (u32, &Arc<str>)| Resource {
+        priority,
+        uri: uri.to_string(),
+        location: None,
+        protocol: uri.split(':').next().unwrap_or_default().to_owned(),
+    };
+    numbered.map(one).collect()
 }
 
 /// The download that fetches the torrent of the next one; it is not kept on the disk.
-fn torrent_spec(uri: Arc<str>, options: &OptionSet, paused: bool) -> DownloadSpec {
+pub(in crate::engine) fn torrent_spec(
+    uri: Arc<str>,
+    options: &OptionSet,
+    paused: bool,
+) -> DownloadSpec {
     let mut options = options.clone();
     // The value is one of the option's words.
     let _ = options.set_text(FOLLOW_TORRENT.id, "mem");
@@ -117,9 +259,10 @@ fn torrent_spec(uri: Arc<str>, options: &OptionSet, paused: bool) -> DownloadSpe
 }
 
 /// A document of version 3 may ask for fewer connections.
-fn with_fewer_connections(options: &OptionSet, file: &MetalinkFile) -> OptionSet {
+fn with_fewer_connections(options: &OptionSet, files: &[MetalinkFile]) -> OptionSet {
     let mut options = options.clone();
-    if let Some(max) = file.connections_max
+    if let [only] = files
+        && let Some(max) = only.connections_max
         && i64::from(max) < options.get(SPLIT)
     {
         // A number from 1 on, as the option takes it.
@@ -183,6 +326,27 @@ impl Taste {
                 .is_none_or(|wanted| version == Some(wanted))
     }
 
+    /// What counts of a file from now on: mirrors and torrents that can be used, the best first.
+    fn reduced(&self, file: &MetalinkFile) -> MetalinkFile {
+        let usable = |torrent: &MetaUrl| match torrent.is_inline() {
+            true => Some(torrent.clone()),
+            false => Some(MetaUrl {
+                uri: usable_uri(&torrent.uri)?.to_string(),
+                ..torrent.clone()
+            }),
+        };
+        MetalinkFile {
+            resources: resources(self.mirrors(file).iter()),
+            torrents: file.torrents.iter().filter_map(usable).collect(),
+            name: file.name.clone(),
+            size: file.size,
+            hashes: file.hashes.clone(),
+            pieces: file.pieces.clone(),
+            connections_max: file.connections_max,
+            ..MetalinkFile::default()
+        }
+    }
+
     /// What can be asked for the file, the best first: a wanted location and the wanted protocol
     /// count alike and before any priority, as in aria2.
     fn mirrors(&self, file: &MetalinkFile) -> Box<[Arc<str>]> {
@@ -211,76 +375,4 @@ impl Taste {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::option::find;
-
-    const DOCUMENT: &str = "<metalink xmlns=\"urn:ietf:params:xml:ns:metalink\">\
-        <file name=\"a\"><language>en</language><os>Linux</os><version>1</version>\
-        <url priority=\"1\" location=\"de\">http://h0/x</url>\
-        <url priority=\"2\" location=\"us\">https://h1/x</url>\
-        <url priority=\"3\" location=\"jp\">ftp://h2/x</url>\
-        <url priority=\"100\" location=\"de\">ftp://h3/x</url>\
-        <url>rsync://h4/x</url></file>\
-        <file name=\"b\"><language>de</language><language>fr</language>\
-        <metaurl mediatype=\"torrent\">http://t/b.torrent</metaurl>\
-        <url>http://h/b</url></file></metalink>";
-
-    fn specs(options: &[(&str, &str)]) -> Vec<DownloadSpec> {
-        let changes: Vec<_> = options
-            .iter()
-            .filter_map(|(name, text)| Some((find(name)?, (*text).to_owned())))
-            .collect();
-        let base = Arc::new(OptionSet::new());
-        let upload = Upload {
-            file: DOCUMENT.into(),
-            ..Upload::default()
-        };
-        of_upload(&upload, Given::read(&changes, &base).unwrap()).unwrap()
-    }
-
-    fn names(options: &[(&str, &str)]) -> Vec<String> {
-        let name = |spec: DownloadSpec| match spec.brief {
-            Some(brief) => brief.content().unwrap().name.clone(),
-            None => spec.uris[0].to_string(),
-        };
-        specs(options).into_iter().map(name).collect()
-    }
-
-    #[test]
-    fn files_are_chosen_by_what_they_are_for() {
-        let b = ["http://t/b.torrent", "b"];
-        assert_eq!(names(&[]), ["a", b[0], b[1]]);
-        assert_eq!(names(&[("metalink-language", "en")]), ["a"]);
-        assert_eq!(names(&[("metalink-language", "fr")]), b);
-        assert_eq!(names(&[("metalink-language", "EN")]), [""; 0]);
-        assert_eq!(names(&[("metalink-os", "Linux")]), ["a"]);
-        assert_eq!(names(&[("metalink-version", "2")]), [""; 0]);
-        assert_eq!(names(&[("select-file", "2")]), b);
-        // Numbers count what fits otherwise.
-        assert_eq!(
-            names(&[("select-file", "1"), ("metalink-language", "fr")]),
-            b
-        );
-        assert!(specs(&[])[1].for_next);
-    }
-
-    #[test]
-    fn mirrors_are_ordered_as_aria2_orders_them() {
-        let hosts = |options: &[(&str, &str)]| -> String {
-            let uris = specs(options)[0].uris.clone();
-            uris.iter()
-                .filter_map(|uri| uri.split('h').next_back()?.chars().next())
-                .collect()
-        };
-        assert_eq!(hosts(&[]), "0123");
-        assert_eq!(hosts(&[("metalink-location", "jp")]), "2013");
-        assert_eq!(hosts(&[("metalink-location", "jp,us")]), "1203");
-        assert_eq!(hosts(&[("metalink-preferred-protocol", "ftp")]), "2301");
-        let both = [
-            ("metalink-location", "de"),
-            ("metalink-preferred-protocol", "ftp"),
-        ];
-        assert_eq!(hosts(&both), "3021");
-    }
-}
+mod tests;

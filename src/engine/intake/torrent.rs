@@ -38,7 +38,7 @@ pub(in crate::engine) fn of_upload(
         text: Arc::from(path),
         gid: None,
     });
-    let payload = Payload::new(PayloadKind::Torrent, upload.file.clone(), 0);
+    let payload = Payload::new(PayloadKind::Torrent, upload.file.clone());
     let (uris, brief) = of_metainfo(Arc::new(metainfo), &upload.uris, line, payload);
     given.into_spec(uris, Some(brief))
 }
@@ -53,7 +53,7 @@ pub(in crate::engine) fn of_metadata(
     paused: bool,
 ) -> DownloadSpec {
     let file = Metainfo::encode(&metainfo.info.raw, &metainfo.tiers);
-    let payload = Payload::new(PayloadKind::Torrent, file.into(), 0);
+    let payload = Payload::new(PayloadKind::Torrent, file.into());
     let (uris, brief) = of_metainfo(metainfo, &magnet.web_seeds, line, payload);
     DownloadSpec {
         gid: None,
@@ -75,7 +75,7 @@ pub(in crate::engine) fn of_fetched(
 ) -> DownloadSpec {
     // The name was that of the torrent file.
     options.unset(OUT.id);
-    let payload = Payload::new(PayloadKind::Torrent, bytes, 0);
+    let payload = Payload::new(PayloadKind::Torrent, bytes);
     let (uris, brief) = of_metainfo(metainfo, &[], line, payload);
     DownloadSpec {
         gid: None,
@@ -102,7 +102,7 @@ pub(in crate::engine) fn of_kept(
 ) -> Result<Parts, Failure> {
     let path = line.as_ref().map(|line| &*line.text);
     let metainfo = Metainfo::parse(&file, &fallback_name(path))?;
-    let payload = Payload::new(PayloadKind::Torrent, file, 0);
+    let payload = Payload::new(PayloadKind::Torrent, file);
     Ok(of_metainfo(Arc::new(metainfo), extra, line, payload))
 }
 
@@ -122,19 +122,11 @@ fn of_metainfo(
     payload: Payload,
 ) -> Parts {
     let content = Content::of_torrent(Arc::clone(&metainfo));
-    let bases: Vec<Arc<str>> = metainfo
-        .web_seeds
-        .iter()
-        .chain(more_uris)
-        .filter_map(|uri| usable_uri(uri))
-        .collect();
+    let seeds = web_seeds(&content, metainfo.web_seeds.iter().chain(more_uris));
     let (uris, web_seeds) = match content.multi {
-        true => (Box::default(), seeds_of_all(&content, &bases)),
+        true => (Box::default(), seeds),
         false => {
-            let uris = bases.into_iter().map(|base| match base.ends_with('/') {
-                true => Arc::from(format!("{base}{}", escaped(&content.name))),
-                false => base,
-            });
+            let uris = seeds.into_iter().map(|seed| seed.uri);
             (uris.collect(), Vec::new())
         }
     };
@@ -144,9 +136,25 @@ fn of_metainfo(
         line,
         payload: Some(payload),
         extra: more_uris.to_vec(),
-        edited: false,
+        ..Brief::default()
     };
     (uris, Box::new(brief))
+}
+
+/// The web seeds of a torrent as mirrors of its files, under the names they have in it.
+pub(super) fn web_seeds<'a>(
+    content: &Content,
+    bases: impl Iterator<Item = &'a String>,
+) -> Vec<WebSeed> {
+    let bases: Vec<Arc<str>> = bases.filter_map(|uri| usable_uri(uri)).collect();
+    if content.multi {
+        return seeds_of_all(content, &bases);
+    }
+    let uris = bases.into_iter().map(|base| match base.ends_with('/') {
+        true => Arc::from(format!("{base}{}", escaped(&content.name))),
+        false => base,
+    });
+    uris.map(|uri| WebSeed { file: 0, uri }).collect()
 }
 
 /// Every file below every base (BEP 19); filler is never fetched.

@@ -5,7 +5,8 @@ use super::Registry;
 use crate::base::error::Failure;
 use crate::base::gid::Gid;
 use crate::engine::download::Download;
-use crate::engine::state::{DownloadState, ListKind, Outcome};
+use crate::engine::intake::metalink;
+use crate::engine::state::{DownloadState, ListKind};
 
 impl Registry {
     /// Has a download wait until another one, which belongs to it, has stopped.
@@ -16,8 +17,7 @@ impl Registry {
         self.set_awaited(gid, Some(part));
     }
 
-    /// After a restart: files of Metalinks that wait for their torrents do so again. One whose
-    /// torrent had come, which is kept nowhere, has it fetched once more.
+    /// After a restart: files of Metalinks that wait for their torrents do so again.
     pub(in crate::engine) fn wait_again(&mut self) {
         let parts: Vec<(Gid, Gid)> = self
             .by_gid
@@ -27,29 +27,10 @@ impl Registry {
         for (whole, part) in parts {
             let state_of = |gid| self.get(gid).map(|download| &download.state);
             let is_queued = |gid| state_of(gid).is_some_and(|it| it.list() == ListKind::Queue);
-            let has_come = state_of(part) == Some(&DownloadState::Stopped(Outcome::Complete));
-            if !is_queued(whole) || !(has_come || is_queued(part)) {
-                continue;
+            if is_queued(whole) && is_queued(part) {
+                self.set_awaited(whole, Some(part));
             }
-            if has_come {
-                self.fetch_again(part);
-            }
-            self.set_awaited(whole, Some(part));
         }
-    }
-
-    /// A result goes to the front of the queue.
-    fn fetch_again(&mut self, gid: Gid) {
-        let Some(slot) = self.by_gid.get(&gid).copied() else {
-            return;
-        };
-        if let Some(download) = self.slots[slot as usize].as_mut() {
-            download.state = DownloadState::Waiting;
-            download.stopped_at = None;
-        }
-        self.unlist(slot, ListKind::Stopped);
-        self.list(slot, ListKind::Queue);
-        self.touch(slot);
     }
 
     /// What a download waits for, if somebody has to have that go on.
@@ -61,6 +42,12 @@ impl Registry {
 
     /// What it waited for has come, or never will.
     pub(super) fn end_wait(&mut self, gid: Gid) {
+        self.edit(gid, |download| {
+            let brief = download.brief();
+            let brief = brief.filter(|brief| brief.awaited_torrent().is_some());
+            let left = brief.map(|brief| metalink::without_torrent(&download.uris, brief));
+            left.into_iter().for_each(|left| download.become_of(left));
+        });
         self.set_awaited(gid, None);
     }
 

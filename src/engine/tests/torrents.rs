@@ -235,25 +235,57 @@ async fn a_file_of_a_metalink_waits_for_its_torrent_in_the_next_process_too() {
     let rig = Rig::with_dir(&pairs, Some(dir.path()));
     settle().await;
     assert_eq!(pair_of(&rig, &pair), ["active", "waiting"]);
+    let bytes = torrent("b");
+    let metainfo = Arc::new(Metainfo::parse(&bytes, "").unwrap());
+    let document = Box::new(Document::Torrent(metainfo, bytes.into()));
+    let report = (pair[0], TransferReport::Document(document));
+    rig.script.lock().running[&pair[0]].send(report).unwrap();
     end(&mut rig.script.lock(), pair[0], Ended::Complete);
     settle().await;
     assert_eq!(pair_of(&rig, &pair), ["complete", "active"]);
+    assert!(has_torrent(&rig, pair[1]));
     rig.shutdown().await;
 
-    // The torrent is kept nowhere: it is fetched again, and without it there are mirrors.
+    // It is kept with the download.
     let rig = Rig::with_dir(&pairs, Some(dir.path()));
     settle().await;
-    assert_eq!(pair_of(&rig, &pair), ["active", "waiting"]);
-    let failure = Failure::fatal(ErrorCode::ResourceNotFound, "text");
-    end(&mut rig.script.lock(), pair[0], Ended::Failed(failure));
-    settle().await;
-    assert_eq!(pair_of(&rig, &pair), ["error", "active"]);
+    assert_eq!(pair_of(&rig, &pair), ["complete", "active"]);
+    assert!(has_torrent(&rig, pair[1]));
     rig.shutdown().await;
+}
 
-    let rig = Rig::with_dir(&pairs, Some(dir.path()));
-    settle().await;
-    assert_eq!(pair_of(&rig, &pair), ["error", "active"]);
-    rig.shutdown().await;
+fn has_torrent(rig: &Rig, gid: Gid) -> bool {
+    rig.handle.read(|registry| {
+        let brief = registry.get(gid).and_then(Download::brief);
+        brief.and_then(Brief::metainfo).is_some()
+    })
+}
+
+#[tokio::test]
+async fn without_its_torrent_a_file_of_a_metalink_has_its_mirrors() {
+    for (ended, status) in [
+        // What came is no torrent.
+        (Ended::Complete, "complete"),
+        (
+            Ended::Failed(Failure::fatal(ErrorCode::ResourceNotFound, "text")),
+            "error",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let rig = Rig::with_dir(&[], Some(dir.path()));
+        let request = AddRequest::metalink(METALINK);
+        let pair = rig.handle.add(request, None).await.unwrap();
+        settle().await;
+        end(&mut rig.script.lock(), pair[0], ended);
+        settle().await;
+        assert_eq!(pair_of(&rig, &pair), [status, "active"]);
+        rig.shutdown().await;
+        let rig = Rig::with_dir(&[], Some(dir.path()));
+        settle().await;
+        assert_eq!(pair_of(&rig, &pair), [status, "active"]);
+        assert!(!has_torrent(&rig, pair[1]));
+        rig.shutdown().await;
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,9 @@ use quick_xml::name::{Namespace, ResolveResult};
 use quick_xml::reader::NsReader;
 
 use super::names::{absolute, bytes_of_hex, priority_of_preference, safe_name, scheme_of};
-use super::{FileHash, Metalink, MetalinkError, MetalinkFile, PRIORITY_LAST, Pieces, Resource};
+use super::{
+    FileHash, MetaUrl, Metalink, MetalinkError, MetalinkFile, PRIORITY_LAST, Pieces, Resource,
+};
 
 /// Elements nested deeper than this are refused.
 const DEPTH_MAX: usize = 100;
@@ -16,6 +18,8 @@ const FILES_MAX: usize = 1 << 16;
 const ENTRIES_MAX: usize = 10_000;
 /// Bytes; longer text is refused.
 const TEXT_LEN_MAX: usize = 1 << 16;
+/// Bytes of a torrent's URI, which may be the torrent itself.
+const TORRENT_LEN_MAX: usize = 96 << 20;
 /// Further violations are not told.
 const VIOLATIONS_MAX: usize = 100;
 
@@ -279,7 +283,11 @@ impl<'a> Reader<'a> {
             Some(element) if element.holds_text() => self.text.push_str(text),
             _ => {}
         }
-        match self.text.len() > TEXT_LEN_MAX {
+        let len_max = match self.open.last() {
+            Some(Element::MetaUrl) => TORRENT_LEN_MAX,
+            _ => TEXT_LEN_MAX,
+        };
+        match self.text.len() > len_max {
             true => Err(MetalinkError::NotXml),
             false => Ok(()),
         }
@@ -461,13 +469,20 @@ impl<'a> Reader<'a> {
         let Some(file) = &mut self.file else {
             return;
         };
-        let is_torrent = self.version == Version::Three && protocol == "bittorrent";
-        let list = match is_torrent {
-            true => &mut file.torrents,
-            false => &mut file.resources,
-        };
-        if !uri.is_empty() && list.len() < ENTRIES_MAX {
-            list.push(Resource {
+        if uri.is_empty() {
+            return;
+        }
+        if self.version == Version::Three && protocol == "bittorrent" {
+            if file.torrents.len() < ENTRIES_MAX {
+                let name = None;
+                file.torrents.push(MetaUrl {
+                    uri,
+                    priority,
+                    name,
+                });
+            }
+        } else if file.resources.len() < ENTRIES_MAX {
+            file.resources.push(Resource {
                 uri,
                 priority,
                 location,
@@ -485,8 +500,8 @@ impl<'a> Reader<'a> {
             }
             Some(kind) => kind.eq_ignore_ascii_case("torrent"),
         };
-        let name = self.attributes.get("name");
-        if name.is_some_and(|name| safe_name(name).is_none()) {
+        let name = self.attributes.get("name").map(safe_name);
+        if name == Some(None) {
             return self.violation("Bad metaurl@name");
         }
         let uri = absolute(text, self.base);
@@ -495,11 +510,10 @@ impl<'a> Reader<'a> {
             && !uri.is_empty()
             && file.torrents.len() < ENTRIES_MAX
         {
-            file.torrents.push(Resource {
-                protocol: scheme_of(&uri).unwrap_or_default().to_ascii_lowercase(),
+            file.torrents.push(MetaUrl {
                 uri,
                 priority,
-                location: None,
+                name: name.flatten(),
             });
         }
     }

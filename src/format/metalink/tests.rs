@@ -26,6 +26,41 @@ fn uris(list: &[Resource]) -> Vec<(&str, u32)> {
         .collect()
 }
 
+fn torrents(file: &MetalinkFile) -> Vec<(&str, u32, Option<&str>)> {
+    let torrents = file.torrents.iter();
+    torrents
+        .map(|one| (one.uri.as_str(), one.priority, one.name.as_deref()))
+        .collect()
+}
+
+#[test]
+fn a_document_may_hold_its_torrent() {
+    let torrent = vec![b'd'; 100_000];
+    let named = |name: &str| {
+        format!(
+            "<file name=\"{name}\"><metaurl mediatype=\"torrent\" name=\"t/{name}\">http://h/t</metaurl></file>"
+        )
+    };
+    let mut files = v4(&format!("{}{}", named("a"), named("b"))).unwrap();
+    for fetchable in [true, false] {
+        let document = Metalink::document(&files, Some(&torrent));
+        let mut again = Metalink::parse(document.as_bytes(), None).unwrap().files;
+        assert_eq!(again[0].inline_torrent().as_ref(), Some(&torrent));
+        assert_eq!(again[1].inline_torrent(), None);
+        // Read and written so often as one likes.
+        again.iter_mut().for_each(MetalinkFile::forget_inline);
+        assert_eq!(again, files);
+        assert_eq!(Metalink::document(&again, Some(&torrent)), document);
+        if fetchable {
+            // As if it named nothing else.
+            for file in &mut files {
+                file.torrents[0].uri = INLINE.to_owned();
+            }
+        }
+    }
+    assert_eq!(files[0].inline_torrent(), None);
+}
+
 #[test]
 fn version_4_is_read() {
     let digest = "0".repeat(40);
@@ -38,7 +73,7 @@ fn version_4_is_read() {
          <url location=\"de\" priority=\"2\">http://h/?a=1&amp;b=<!-- x -->2</url>\
          <url><![CDATA[ftp://h/x]]></url><url priority=\"1\">sub/x</url>\
          <metaurl mediatype=\"torrent\" priority=\"9\">http://h/9.torrent</metaurl>\
-         <metaurl mediatype=\"torrent\" priority=\"1\">http://h/1.torrent</metaurl>\
+         <metaurl mediatype=\"torrent\" priority=\"1\" name=\"t//b\">http://h/1.torrent</metaurl>\
          <metaurl mediatype=\"other\">http://h/other</metaurl>\
          <unknown><url>http://h/no</url></unknown></file>"
     ));
@@ -67,8 +102,11 @@ fn version_4_is_read() {
     assert_eq!(file.resources[0].location.as_deref(), Some("de"));
     assert_eq!(file.resources[1].protocol, "ftp");
     assert_eq!(
-        uris(&file.torrents),
-        [("http://h/1.torrent", 1), ("http://h/9.torrent", 9)]
+        torrents(file),
+        [
+            ("http://h/1.torrent", 1, Some("t/b")),
+            ("http://h/9.torrent", 9, None)
+        ]
     );
 }
 
@@ -97,7 +135,7 @@ fn version_3_is_read() {
             ("http://h/none", PRIORITY_LAST)
         ]
     );
-    assert_eq!(uris(&file.torrents), [("http://h/t", PRIORITY_LAST)]);
+    assert_eq!(torrents(file), [("http://h/t", PRIORITY_LAST, None)]);
     assert_eq!(file.pieces[0].digests.len(), 40);
     assert_eq!(file.hashes[0].kind, "md5");
 }
@@ -284,22 +322,22 @@ proptest! {
             prop_assert!(!file.name.starts_with('/') && !file.name.is_empty());
             let bad = |segment: &str| matches!(segment, "" | "." | "..");
             prop_assert!(!file.name.split('/').any(bad));
-            let mirrors = ["http://h/?a&b=<c>".into(), "ftp://m/".into()];
-            let again = Metalink::parse(file.to_document(&mirrors).as_bytes(), None).unwrap();
-            let kept = again.files[0].resources.iter();
-            let kept: Vec<_> = kept.map(|mirror| (mirror.uri.as_str(), mirror.priority)).collect();
-            prop_assert_eq!(kept, [("http://h/?a&b=<c>", 1), ("ftp://m/", 2)]);
+            let document = Metalink::document(std::slice::from_ref(&file), None);
+            let again = Metalink::parse(document.as_bytes(), None).unwrap();
             let told = |file: &MetalinkFile| {
                 let file = file.clone();
-                (file.name, file.size, file.hashes, file.pieces)
+                let mirrors = uris(&file.resources).into_iter();
+                let mirrors: Vec<_> = mirrors.map(|(uri, priority)| (uri.to_owned(), priority)).collect();
+                (file.name, file.size, file.hashes, file.pieces, file.torrents, mirrors)
             };
             prop_assert_eq!(told(&again.files[0]), told(&file));
             for pieces in file.pieces {
                 prop_assert!(pieces.piece_len > 0 && pieces.digest_len > 0);
                 prop_assert_eq!(pieces.digests.len() % pieces.digest_len, 0);
             }
-            for mirror in file.resources.iter().chain(&file.torrents) {
-                prop_assert!((1..=PRIORITY_LAST).contains(&mirror.priority));
+            let torrents = file.torrents.iter().map(|torrent| torrent.priority);
+            for priority in file.resources.iter().map(|one| one.priority).chain(torrents) {
+                prop_assert!((1..=PRIORITY_LAST).contains(&priority));
             }
         }
     }

@@ -22,7 +22,8 @@ options! { 4;
         tags: [Metalink],
     }
 
-    /// When a mirror is given with several protocols, use only one of them.
+    /// Ask a host that has a file of a Metalink by several protocols by one of them only, as long as
+    /// that one works.
     METALINK_ENABLE_UNIQUE_PROTOCOL: bool = "metalink-enable-unique-protocol" {
         arg: "true|false",
         kind: Kind::Flag,
@@ -64,7 +65,7 @@ options! { 4;
         tags: [Metalink],
     }
 
-    /// Protocol whose mirrors go first; 'none' for no preference.
+    /// Protocol whose mirrors go first, whatever their priority; 'none' for no preference.
     METALINK_PREFERRED_PROTOCOL: MetalinkProtocol = "metalink-preferred-protocol" {
         arg: "PROTO",
         kind: Kind::Choice(MetalinkProtocol::WORDS),

@@ -153,7 +153,8 @@ impl Change for RequeueDownloadResult {
         options.extend(given);
         let request = AddRequest { source, options };
         let added = backend.engine.add(request, None).await?;
-        match added.first() {
+        // A torrent of it goes before the download itself.
+        match added.last() {
             Some(gid) => Ok(Reply::Requeued(*gid)),
             None => Err(RequestError::NoUsableUri.into()),
         }

@@ -78,7 +78,7 @@ fn whole_download_is_hashed_over_its_files_with_progress() {
         },
         stop: &AtomicBool::new(false),
     };
-    let whole = hash_whole(&files, DigestKind::Sha1, &watch)
+    let whole = hash_span(&files, whole(&files).unwrap(), DigestKind::Sha1, &watch)
         .unwrap()
         .unwrap();
     assert_eq!(whole, digest(&content()));
@@ -96,7 +96,10 @@ fn a_raised_flag_stops_hashing() {
         done: &|at| stop.store(at > 500_000, Ordering::Release),
         stop: &stop,
     };
-    assert_eq!(hash_whole(&files, DigestKind::Md5, &watch), Ok(None));
+    assert_eq!(
+        hash_span(&files, whole(&files).unwrap(), DigestKind::Md5, &watch),
+        Ok(None)
+    );
 }
 
 #[test]
@@ -169,6 +172,6 @@ fn missing_bytes_fail_the_whole_hash() {
         done: &|_| {},
         stop: &AtomicBool::new(false),
     };
-    let failure = hash_whole(&files, DigestKind::Sha1, &watch).unwrap_err();
+    let failure = hash_span(&files, whole(&files).unwrap(), DigestKind::Sha1, &watch).unwrap_err();
     assert_eq!(failure.code, ErrorCode::FileIo);
 }

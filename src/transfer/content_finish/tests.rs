@@ -45,7 +45,8 @@ impl Rig {
                 piece_len: PIECE,
                 digests: digests.into(),
             }),
-            checksum: None,
+            proofs: Vec::new(),
+            chosen: Vec::new(),
             torrent: None,
         };
         let mut parts = Vec::from(list.map(|path| LayoutFile::new(dir.path().join(path), LEN)));

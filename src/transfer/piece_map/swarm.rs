@@ -229,7 +229,22 @@ impl PieceMap {
 
     /// Whether the piece is to be fetched, or was.
     pub fn is_wanted(&self, piece: PieceIdx) -> bool {
-        !self.unwanted.contains(self.piece_span(piece).start)
+        !self.waived.contains(&piece) && !self.unwanted.contains(self.piece_span(piece).start)
+    }
+
+    /// Does without what is missing of wanted pieces.
+    pub fn waive_missing(&mut self) {
+        let pieces = (0..self.have.len()).map(PieceIdx);
+        let lacking = pieces.filter(|piece| self.is_wanted(*piece) && !self.have.get(piece.0));
+        let lacking: Vec<PieceIdx> = lacking.collect();
+        let mut unwanted = self.unwanted.clone();
+        for piece in &lacking {
+            for gap in self.written.gaps(self.piece_span(*piece)) {
+                unwanted.insert(gap);
+            }
+        }
+        self.waived.extend(lacking);
+        self.set_unwanted(unwanted);
     }
 
     /// Bytes of the wanted pieces; `None` while the length is not known.

@@ -24,6 +24,9 @@ const OVERTAKE_SECONDS: f64 = 2.0;
 const OVERTAKE_FACTOR: f64 = 1.5;
 /// What was taken from mirrors waits for peers no longer than this.
 const RESERVED_MAX: Duration = Duration::from_secs(3);
+/// So long after the last wanted byte has come, peers are waited for that have the rest of its
+/// piece.
+const EDGE_PATIENCE: Duration = Duration::from_secs(5);
 /// So long it gets nothing then.
 const BENCH: Duration = Duration::from_secs(20);
 
@@ -38,6 +41,9 @@ pub struct Known {
     pub wanted: Option<RangeSet>,
     /// Filler that is nowhere stored and never fetched (BEP 47); counts as there.
     pub padding: RangeSet,
+    /// A piece that reaches beyond what is wanted need not be whole where nobody has the rest of
+    /// it: the wanted files come from a Metalink, and most of its mirrors have nothing else.
+    pub edges_may_lack: bool,
 }
 
 impl Plan {
@@ -233,6 +239,28 @@ impl Plan {
         let idle = self.members.values().filter(idle);
         let rate = idle.filter_map(|member| member.pace.last_rate()).sum();
         (self.stage == Stage::Fetching && self.hungry).then_some(rate)
+    }
+
+    /// Ends the wait for bytes that nobody asked for and nobody has.
+    pub(super) fn waive_edges(&mut self, now: Instant) {
+        let known = self.known.as_ref().filter(|known| known.edges_may_lack);
+        let Some(wanted) = known.and_then(|known| known.wanted.as_ref()) else {
+            return;
+        };
+        let is_busy = self.peers > 0
+            || self.map.is_hashing()
+            || self.map.swarm_count() > 0
+            || !wanted.iter().all(|span| self.map.written().covers(span))
+            || self
+                .members
+                .values()
+                .any(|it| it.stage == SourceStage::Fetching);
+        if is_busy {
+            self.edges_since = None;
+        } else if now >= *self.edges_since.get_or_insert(now) + EDGE_PATIENCE {
+            self.map.waive_missing();
+            self.complete();
+        }
     }
 
     /// Whether everything wanted is there and finished, and we only give.

@@ -98,6 +98,7 @@ fn what_a_removed_mirror_wrote_last_is_counted_where_it_is() {
         piece_len: 1000,
         wanted: None,
         padding: RangeSet::new(),
+        edges_may_lack: false,
     };
     let now = Instant::now();
     let settings = PlanSettings {
@@ -168,4 +169,42 @@ fn where_nothing_is_missing_a_server_need_not_resume() {
     story.actions();
     story.prepared(Some(100), RangeSet::from_iter([Span::new(0, 100)]));
     assert_eq!(story.actions(), ["Drop(SourceId(0))", "Complete"]);
+}
+
+/// The file that is wanted ends in the middle of the second piece, and is there; `peers` have the
+/// rest of that piece. Gives what is to be done before and after some patience.
+fn at_an_edge(edges_may_lack: bool, peers: usize) -> [Vec<String>; 2] {
+    let file = Span::new(0, 1500);
+    let known = Known {
+        total: 3000,
+        piece_len: 1000,
+        wanted: Some(RangeSet::from_iter([file])),
+        padding: RangeSet::new(),
+        edges_may_lack,
+    };
+    let now = Instant::now();
+    let settings = PlanSettings {
+        swarm: true,
+        hashed: true,
+        ..settings()
+    };
+    let plan = Plan::known(now, &[], known, settings, Rng::seeded(1));
+    let mut story = Story { now, plan };
+    story.prepared(Some(3000), RangeSet::from_iter([file]));
+    story.plan.handle_peers(now, peers, &());
+    story.actions();
+    [1, 6].map(|seconds| {
+        let now = now + Duration::from_secs(seconds);
+        story.plan.handle_timeout(now, &());
+        story.actions()
+    })
+}
+
+#[test]
+fn the_rest_of_a_last_piece_is_not_waited_for_for_ever() {
+    let complete = [vec![], vec!["Complete".to_owned()]];
+    assert_eq!(at_an_edge(true, 0), complete);
+    let waits: [Vec<String>; 2] = [vec![], vec![]];
+    assert_eq!(at_an_edge(false, 0), waits);
+    assert_eq!(at_an_edge(true, 1), waits);
 }

@@ -181,7 +181,9 @@ impl Task {
     pub(super) fn complete(&mut self) {
         let Some(job) = self.last_steps() else { return };
         self.live.set_completed(self.plan.map().wanted_written());
-        if self.settings.checksum.is_some() || self.digest.is_some() {
+        let content = self.content.as_ref();
+        let is_proven = content.is_some_and(|content| !content.proofs.is_empty());
+        if self.settings.checksum.is_some() || self.digest.is_some() || is_proven {
             self.tell(Phase::Checking);
         }
         let (live, give_up) = (self.live.clone(), self.give_up.clone());

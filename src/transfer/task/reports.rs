@@ -34,7 +34,12 @@ impl Task {
             self.origin = (facts.content_type.clone(), facts.final_uri.clone());
             self.add_mirrors(facts);
         }
-        if self.digest.is_none() {
+        // A mirror of one file of several says nothing of them all.
+        let is_whole = self
+            .content
+            .as_ref()
+            .is_none_or(|content| content.files.len() == 1);
+        if self.digest.is_none() && is_whole {
             self.digest.clone_from(&facts.identity.digest);
         }
         // A dry run or a name that is taken never gets further than this.
