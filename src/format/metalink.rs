@@ -101,8 +101,10 @@ pub struct Resource {
 /// Why a document is refused. [`fmt::Display`] gives aria2's text, which clients see.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MetalinkError {
-    /// It is no well-formed XML, or beyond all bounds.
+    /// It is no well-formed XML.
     NotXml,
+    /// It is more than we read; a clause that says why.
+    Beyond(&'static str),
     /// What it breaks of RFC 5854.
     Violations(Vec<String>),
 }
@@ -165,6 +167,7 @@ impl fmt::Display for MetalinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotXml => f.write_str("Could not parse Metalink XML document."),
+            Self::Beyond(why) => write!(f, "Could not parse Metalink XML document: {why}."),
             Self::Violations(list) => {
                 f.write_str("Specification violation: ")?;
                 list.iter().try_for_each(|text| write!(f, "{text}, "))

@@ -237,7 +237,6 @@ async fn through(
         place_of(proxy).ok_or_else(|| unusable("the proxy has no host"))?;
     let mut stream = direct(&proxy_host, proxy_port, settings).await?;
     let shaken = match proxy.scheme() {
-        "http" => tunnel::http_connect(&mut stream, proxy, host, port).await,
         "socks5h" => tunnel::socks5(&mut stream, proxy, host, port).await,
         "socks4a" => tunnel::socks4(&mut stream, proxy, host, port).await,
         "socks5" | "socks4" => {
@@ -253,21 +252,18 @@ async fn through(
                 _ => tunnel::socks5(&mut stream, proxy, &ip, port).await,
             }
         }
-        other => {
-            return Err(unusable(format!(
-                "a proxy of the kind {other} serves HTTP only"
-            )));
-        }
+        _ => tunnel::http_connect(&mut stream, proxy, host, port).await,
     };
     match shaken {
         Ok(()) => Ok(stream),
-        Err(Refusal::Credentials) => Err(Failure::new(
-            ErrorCode::HttpAuthFailed,
-            Retry::OtherMirror,
-            "The proxy wants a user name and password, or others than these",
-        )),
+        Err(Refusal::Credentials) => Err(proxy::unauthorized()),
         Err(Refusal::Broken(error)) => Err(not_connected(&format!("the proxy: {}", words(&error)))),
         Err(Refusal::Said(text)) => Err(not_connected(&format!("the proxy: {text}"))),
+        // It will say so again.
+        Err(Refusal::Final(text)) => Err(Failure {
+            retry: Retry::OtherMirror,
+            ..not_connected(&format!("the proxy: {text}"))
+        }),
     }
 }
 
@@ -324,7 +320,8 @@ fn unresolved(host: &str, cause: &str) -> Failure {
 
 fn unusable(cause: impl std::fmt::Display) -> Failure {
     let text = format!("No connection can be made: {cause}");
-    Failure::fatal(ErrorCode::Unknown, text)
+    // A mirror of another scheme may have another proxy.
+    Failure::new(ErrorCode::Unknown, Retry::OtherMirror, text)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use url::{Host, Url};
 
+use crate::base::error::{ErrorCode, Failure, Retry};
 use crate::base::secret::Secret;
 use crate::option::settings::ProxySettings;
 
@@ -51,6 +52,15 @@ pub fn proxy_url(proxy: &Secret) -> Result<Url, &'static str> {
         return Err("the proxy URI has an unknown scheme or no host");
     }
     Ok(url)
+}
+
+/// The failure of a proxy that does not take who we are.
+pub fn unauthorized() -> Failure {
+    Failure::new(
+        ErrorCode::HttpAuthFailed,
+        Retry::OtherMirror,
+        "The proxy wants a user name and password, or others than these",
+    )
 }
 
 /// Whether one item of `no-proxy` covers the host: `*`, a domain with or without leading dot

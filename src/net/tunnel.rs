@@ -20,6 +20,8 @@ pub enum Refusal {
     Credentials,
     /// What it answered, in our words.
     Said(String),
+    /// The same, of what it would answer to any further try.
+    Final(String),
     /// The connection to it broke.
     Broken(io::Error),
 }
@@ -53,8 +55,14 @@ pub async fn http_connect<S: AsyncRead + AsyncWrite + Unpin>(
     match status(&read_head(stream).await?) {
         Some(200..=299) => Ok(()),
         Some(407) => Err(Refusal::Credentials),
-        Some(status) => Err(Refusal::Said(format!("it answers {status} to CONNECT"))),
-        None => Err(Refusal::Said("its answer cannot be read".to_owned())),
+        Some(status) => {
+            let text = format!("it answers {status} to CONNECT");
+            Err(match status {
+                408 | 429 | 500.. => Refusal::Said(text),
+                _ => Refusal::Final(text),
+            })
+        }
+        None => Err(unreadable()),
     }
 }
 
@@ -63,9 +71,10 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, Refu
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") && !head.ends_with(b"\n\n") {
         if head.len() == HEAD_LEN_MAX {
-            return Err(Refusal::Said("its answer is too long".to_owned()));
+            return Err(Refusal::Final("its answer is too long".to_owned()));
         }
-        head.push(stream.read_u8().await?);
+        let [byte] = read(stream).await?;
+        head.push(byte);
     }
     Ok(head)
 }
@@ -95,7 +104,7 @@ pub async fn socks5<S: AsyncRead + AsyncWrite + Unpin>(
     stream.write_all(offer).await?;
     let [version, method] = read(stream).await?;
     if version != 5 {
-        return Err(Refusal::Said("it does not speak SOCKS 5".to_owned()));
+        return Err(Refusal::Final("it does not speak SOCKS 5".to_owned()));
     }
     match method {
         NO_LOGIN => {}
@@ -121,16 +130,21 @@ pub async fn socks5<S: AsyncRead + AsyncWrite + Unpin>(
     stream.write_all(&request).await?;
     let [_, reply, _, kind] = read(stream).await?;
     if reply != 0 {
-        return Err(Refusal::Said(socks5_reply(reply)));
+        return Err(socks5_refusal(reply));
     }
     // The address it connects from, of no use.
     let len = match kind {
         1 => 4,
         4 => 16,
-        3 => usize::from(stream.read_u8().await?),
-        _ => return Err(Refusal::Said("its answer cannot be read".to_owned())),
+        3 => {
+            let [len] = read(stream).await?;
+            usize::from(len)
+        }
+        _ => return Err(unreadable()),
     };
-    stream.read_exact(&mut vec![0; len + 2]).await?;
+    for _ in 0..len + 2 {
+        let [_] = read(stream).await?;
+    }
     Ok(())
 }
 
@@ -182,7 +196,7 @@ pub async fn socks4<S: AsyncRead + AsyncWrite + Unpin>(
 
 fn push_short(request: &mut Vec<u8>, text: &[u8]) -> Result<(), Refusal> {
     let len = u8::try_from(text.len())
-        .map_err(|_| Refusal::Said("a name is too long for SOCKS".to_owned()))?;
+        .map_err(|_| Refusal::Final("a name is too long for SOCKS".to_owned()))?;
     request.push(len);
     request.extend(text);
     Ok(())
@@ -208,8 +222,12 @@ fn credentials(proxy: &Url) -> (Vec<u8>, Vec<u8>) {
     )
 }
 
+fn unreadable() -> Refusal {
+    Refusal::Final("its answer cannot be read".to_owned())
+}
+
 /// RFC 1928, section 6.
-fn socks5_reply(code: u8) -> String {
+fn socks5_refusal(code: u8) -> Refusal {
     let text = match code {
         1 => "general failure",
         2 => "not allowed by its rules",
@@ -219,7 +237,10 @@ fn socks5_reply(code: u8) -> String {
         6 => "time to live expired",
         7 => "it does not know CONNECT",
         8 => "it does not know this kind of address",
-        _ => return format!("SOCKS 5 code {code}"),
+        _ => return Refusal::Said(format!("SOCKS 5 code {code}")),
     };
-    text.to_owned()
+    match code {
+        2 | 7 | 8 => Refusal::Final(text.to_owned()),
+        _ => Refusal::Said(text.to_owned()),
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rustls::{AlertDescription, Error, InvalidMessage};
+
 use crate::base::error::{ErrorCode, Failure, Retry};
 
 /// Passing trouble: worth another try without a wait of its own.
@@ -20,13 +22,42 @@ pub fn cut_short(at: u64) -> Failure {
 
 /// TLS could not be agreed on.
 pub fn tls_failed(error: &rustls::Error) -> Failure {
-    // A certificate stays what it is; everything else may be a passing trouble of the network.
+    // What the two sides are stays as it is; everything else may be a passing trouble of the network.
     let retry = match error {
-        rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
-            Retry::OtherMirror
-        }
+        Error::InvalidCertificate(_)
+        | Error::NoCertificatesPresented
+        | Error::PeerIncompatible(_)
+        | Error::InvalidMessage(InvalidMessage::InvalidContentType) => Retry::OtherMirror,
+        Error::AlertReceived(alert) if is_final(*alert) => Retry::OtherMirror,
         _ => AT_ONCE,
     };
-    let text = format!("Failed to establish connection, cause: TLS: {error}");
+    let cause = match error {
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "the server answers without TLS".to_owned()
+        }
+        Error::AlertReceived(alert) => format!("the server refuses with {alert:?}"),
+        other => other.to_string(),
+    };
+    let text = format!("Failed to establish connection, cause: TLS: {cause}");
     Failure::new(ErrorCode::Unknown, retry, text)
+}
+
+/// Whether a server would refuse the next handshake as well (RFC 8446, section 6.2).
+fn is_final(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::HandshakeFailure
+            | Alert::ProtocolVersion
+            | Alert::InsufficientSecurity
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::CertificateRequired
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::UnrecognisedName
+    )
 }

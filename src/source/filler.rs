@@ -229,7 +229,7 @@ impl<S: FileServer> Filler<S> {
         let there = self
             .body
             .as_ref()
-            .is_some_and(|body| body.chunks.position() == at);
+            .is_some_and(|body| !body.ended && body.chunks.position() == at);
         let begun = match there {
             true => Ok(()),
             false => self.begin(at).await,

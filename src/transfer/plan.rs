@@ -330,6 +330,7 @@ impl Plan {
     }
 
     fn handle_closed(&mut self, now: Instant, source: SourceId, result: Result<(), Failure>) {
+        let asked = self.map.lease_of(source).map_or(0, |lease| lease.start);
         self.map.release(source);
         let Some(member) = self.members.remove(&source) else {
             return;
@@ -338,6 +339,14 @@ impl Plan {
             self.pool.handle_closed(source);
             return;
         };
+        if failure.code == ErrorCode::CannotResume && asked > 0 && self.map.total().is_none() {
+            // Where a file of unknown length broke off, another may have ended: it is still good
+            // from its first byte on.
+            self.pool.handle_closed(source);
+            self.pool.handle_whole_only(member.mirror);
+            self.last_failure = Some(failure);
+            return;
+        }
         if let Retry::After(asked) = failure.retry
             && !member.accepted
             && self.pool.serves_others(member.mirror, source)

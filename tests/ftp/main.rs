@@ -1,9 +1,19 @@
-//! FTP against a server with faults: never a wrong file, never a hang.
+//! FTP and SFTP against servers with faults: never a wrong file, never a hang, and each failure with
+//! its code and a sentence.
 
+mod cases;
+mod errors;
 mod metalinks;
 #[path = "../support/origin.rs"]
 mod origin;
 mod server;
+#[cfg(feature = "sftp")]
+mod sftp;
+#[cfg(feature = "sftp")]
+mod sftp_server;
+#[path = "../support/tls_front.rs"]
+#[allow(dead_code)] // the program's tests use more of it
+mod tls_front;
 
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -139,12 +149,15 @@ fn what_only_some_servers_know_may_be_missing() {
 
 #[test]
 fn a_silent_server_is_given_up_and_asked_again() {
-    for command in [
+    let commands = [
         "GREETING", "USER", "PASS", "CWD", "TYPE", "SIZE", "MDTM", "PASV", "REST", "RETR",
-    ] {
-        let hang = Some((command, 1));
-        comes_right(Script { hang, ..script() }, "1");
-    }
+    ];
+    std::thread::scope(|scope| {
+        for command in commands {
+            let hang = Some((command, 1));
+            scope.spawn(move || comes_right(Script { hang, ..script() }, "1"));
+        }
+    });
     let hang = Some(("USER", 99));
     fails(Script { hang, ..script() }, 2);
 }

@@ -10,6 +10,8 @@ use super::{
     FileHash, MetaUrl, Metalink, MetalinkError, MetalinkFile, PRIORITY_LAST, Pieces, Resource,
 };
 
+/// RFC 1952, section 2.3.1.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// Elements nested deeper than this are refused.
 const DEPTH_MAX: usize = 100;
 /// Further files are refused: each becomes a download.
@@ -20,6 +22,7 @@ const ENTRIES_MAX: usize = 10_000;
 const TEXT_LEN_MAX: usize = 1 << 16;
 /// Bytes of a torrent's URI, which may be the torrent itself.
 const TORRENT_LEN_MAX: usize = 96 << 20;
+const TOO_LONG: MetalinkError = MetalinkError::Beyond("a text in it is too long");
 /// Further violations are not told.
 const VIOLATIONS_MAX: usize = 100;
 
@@ -28,6 +31,9 @@ const V3: Namespace<'_> = Namespace("http://www.metalinker.org/");
 
 /// The document as text: UTF-8, or the encoding its declaration names.
 pub fn decode(document: &[u8]) -> Result<String, MetalinkError> {
+    if document.starts_with(&GZIP) {
+        return Err(MetalinkError::Beyond("it is compressed by gzip"));
+    }
     let head = String::from_utf8_lossy(&document[..document.len().min(200)]);
     let declared = head
         .split_once("?>")
@@ -97,7 +103,7 @@ fn resolve(reference: &BytesRef) -> Result<char, MetalinkError> {
         "amp" => Ok('&'),
         "quot" => Ok('"'),
         "apos" => Ok('\''),
-        _ => Err(not_xml),
+        _ => Err(MetalinkError::Beyond("it uses entities of its own")),
     }
 }
 
@@ -190,7 +196,10 @@ impl Attributes {
             let value = attribute
                 .normalized_value(XmlVersion::Implicit1_0)
                 .map_err(|_| MetalinkError::NotXml)?;
-            if value.len() > TEXT_LEN_MAX || value.chars().any(is_forbidden) {
+            if value.len() > TEXT_LEN_MAX {
+                return Err(TOO_LONG);
+            }
+            if value.chars().any(is_forbidden) {
                 return Err(MetalinkError::NotXml);
             }
             list.push((attribute.key.as_ref().to_owned(), value.into_owned()));
@@ -252,7 +261,7 @@ impl<'a> Reader<'a> {
         tag: &BytesStart<'_>,
     ) -> Result<(), MetalinkError> {
         if self.open.len() >= DEPTH_MAX {
-            return Err(MetalinkError::NotXml);
+            return Err(MetalinkError::Beyond("its elements are nested too deep"));
         }
         let attributes = Attributes::read(tag)?;
         let parent = self.open.last().copied();
@@ -288,7 +297,7 @@ impl<'a> Reader<'a> {
             _ => TEXT_LEN_MAX,
         };
         match self.text.len() > len_max {
-            true => Err(MetalinkError::NotXml),
+            true => Err(TOO_LONG),
             false => Ok(()),
         }
     }
@@ -328,7 +337,7 @@ impl<'a> Reader<'a> {
 
     fn begin_file(&mut self, attributes: &Attributes) -> Result<(), MetalinkError> {
         if self.files.len() >= FILES_MAX {
-            return Err(MetalinkError::NotXml);
+            return Err(MetalinkError::Beyond("it names too many files"));
         }
         let Some(name) = attributes.get("name") else {
             self.violation("Missing file@name");

@@ -1,6 +1,7 @@
 //! The control connection: commands out, replies in, each within the time that the settings allow.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +17,11 @@ use tracing::debug;
 use super::fault;
 use super::reply::{self, Reply};
 use super::wire::Wire;
-use crate::base::error::{ErrorCode, Failure};
+use crate::base::error::{ErrorCode, Failure, Retry};
 use crate::source::fault::timed_out;
+
+/// How long a server may take to say why a data connection has failed.
+const REASON_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Encrypts connections to one server. The data connections resume the session of the control
 /// connection, as some servers insist; so each control connection has a memory of its own.
@@ -34,10 +38,8 @@ impl Tls {
         let mut config = config.clone();
         config.resumption = rustls::client::Resumption::in_memory_sessions(8);
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
-            Failure::fatal(
-                ErrorCode::Unknown,
-                format!("{host} cannot be the name of a TLS server"),
-            )
+            let text = format!("{host} cannot be the name of a TLS server");
+            Failure::new(ErrorCode::Unknown, Retry::OtherMirror, text)
         })?;
         Ok(Self {
             connector: TlsConnector::from(Arc::new(config)),
@@ -61,6 +63,8 @@ pub struct Control {
     patience: Duration,
     /// A command was sent whose reply has not been read.
     pub waiting: bool,
+    /// The reply to come may repeat a secret, which no log is to show.
+    hushed: bool,
     pub local: SocketAddr,
     pub peer: SocketAddr,
 }
@@ -80,6 +84,7 @@ impl Control {
             buffer: BytesMut::new(),
             patience,
             waiting: false,
+            hushed: false,
             local,
             peer,
         })
@@ -102,6 +107,7 @@ impl Control {
     /// # Errors
     /// Silence, a broken connection, no FTP, or a server that is busy (421).
     pub async fn ask(&mut self, command: &str, argument: &[u8]) -> Result<Reply, Failure> {
+        self.hushed = matches!(command, "PASS" | "ACCT");
         let shown = match command {
             "PASS" | "ACCT" | "USER" => "***".into(),
             _ => String::from_utf8_lossy(argument),
@@ -137,13 +143,72 @@ impl Control {
         }
     }
 
+    /// The next reply that is not preliminary; however many of those come before it, they get no
+    /// more time together. May be dropped and called again without loss.
+    ///
+    /// # Errors
+    /// As [`Control::reply`].
+    pub async fn final_reply(&mut self) -> Result<Reply, Failure> {
+        match timeout(self.patience, self.verdict()).await {
+            Ok(result) => result,
+            Err(_) => Err(timed_out()),
+        }
+    }
+
+    /// The same without a time limit: for callers with one of their own.
+    pub async fn verdict(&mut self) -> Result<Reply, Failure> {
+        loop {
+            let reply = self.read_reply().await?;
+            if !reply.is_preliminary() {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// Does something about the data connection; gives the final reply as well, if it comes first.
+    ///
+    /// # Errors
+    /// What the server has against it, or else what the work fails with.
+    pub async fn attend<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<(T, Option<Reply>), Failure> {
+        let mut work = pin!(work);
+        let mut verdict = None;
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return match done {
+                    Ok(done) => Ok((done, verdict)),
+                    Err(failure) => Err(self.reason_of(failure).await),
+                },
+                reply = self.verdict(), if verdict.is_none() => {
+                    let reply = reply?;
+                    if !reply.is_success() {
+                        return Err(fault::refused("the transfer", &reply));
+                    }
+                    verdict = Some(reply);
+                }
+            }
+        }
+    }
+
+    /// Why a data connection has failed: the server may have a word on it.
+    async fn reason_of(&mut self, failure: Failure) -> Failure {
+        match timeout(REASON_TIME_MAX, self.verdict()).await {
+            Ok(Ok(reply)) if !reply.is_success() => fault::refused("the transfer", &reply),
+            _ => failure,
+        }
+    }
+
     async fn read_reply(&mut self) -> Result<Reply, Failure> {
         self.waiting = true;
         loop {
             let parsed = reply::parse(&self.buffer).map_err(fault::unreadable)?;
             if let Some((reply, len)) = parsed {
                 self.buffer.advance(len);
-                debug!("<- {} {}", reply.code, reply.text);
+                let shown = if self.hushed { "***" } else { &reply.text };
+                debug!("<- {} {shown}", reply.code);
                 if reply.code == 421 {
                     return Err(fault::refused("the connection", &reply));
                 }

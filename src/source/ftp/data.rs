@@ -40,14 +40,15 @@ impl Way {
     pub async fn prepare(&mut self, control: &mut Control) -> Result<Ready, Failure> {
         // A server cannot reach us through a proxy.
         if self.passive || self.proxy.is_some() {
-            self.connect(control).await.map(Ready::Open)
+            let port = self.port(control).await?;
+            let dialled = self.connect(control, port).await;
+            dialled.map(Ready::Open).map_err(fault::no_data_connection)
         } else {
             self.listen(control).await.map(Ready::Awaited)
         }
     }
 
-    async fn connect(&mut self, control: &mut Control) -> Result<TcpStream, Failure> {
-        let port = self.port(control).await?;
+    async fn connect(&self, control: &Control, port: u16) -> Result<TcpStream, Failure> {
         let mut settings = self.connection.clone();
         if !settings.interfaces.is_empty() && self.proxy.is_none() {
             // Servers take data connections from where the control connection comes from.
@@ -122,7 +123,7 @@ impl Ready {
     ///
     /// # Errors
     /// The server does not come.
-    pub async fn open(self, control: &Control, way: &Way) -> Result<TcpStream, Failure> {
+    pub async fn open(self, peer: SocketAddr, way: &Way) -> Result<TcpStream, Failure> {
         let listener = match self {
             Ready::Open(stream) => return Ok(stream),
             Ready::Awaited(listener) => listener,
@@ -131,7 +132,7 @@ impl Ready {
             loop {
                 let (stream, from) = listener.accept().await?;
                 // Anybody could have found the port.
-                if from.ip().to_canonical() == control.peer.ip().to_canonical() {
+                if from.ip().to_canonical() == peer.ip().to_canonical() {
                     return Ok(stream);
                 }
             }
@@ -142,7 +143,7 @@ impl Ready {
                 Ok(stream)
             }
             Ok(Err(error)) => Err(not_listening(&error)),
-            Err(_) => Err(timed_out()),
+            Err(_) => Err(fault::no_data_connection(timed_out())),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::path::Unusable;
 use super::reply::{Malformed, Reply};
 use crate::base::error::{ErrorCode, Failure, Retry};
 use crate::source::fault::{AT_ONCE, tls_failed};
+use crate::source::login::Login;
 
 /// A command that the server refuses. What is transient may be asked again.
 pub fn refused(command: &str, reply: &Reply) -> Failure {
@@ -32,15 +33,24 @@ pub fn refused_file(command: &str, reply: &Reply) -> Failure {
 
 /// A login the server does not take. Where others are logged in already it is short of room for
 /// one more rather than of trust.
-pub fn refused_login(reply: &Reply, others_are_in: bool) -> Failure {
-    let failure = refused("the login", reply);
-    match others_are_in {
-        true => Failure {
-            retry: AT_ONCE,
-            ..failure
-        },
-        false => failure,
+pub fn refused_login(reply: &Reply, login: &Login, others_are_in: bool) -> Failure {
+    let mut failure = refused("the login", reply);
+    let secrets = [Some(&login.password), login.account.as_ref()];
+    let mut words = secrets.iter().flatten().map(|secret| secret.reveal());
+    if words.any(|word| !word.is_empty() && reply.text.contains(word)) {
+        // It repeats what must not be seen.
+        failure.message = format!("The FTP server answers {} to the login", reply.code);
     }
+    if others_are_in {
+        failure.retry = AT_ONCE;
+    }
+    failure
+}
+
+/// The control connection stands, but none for the data can be made.
+pub fn no_data_connection(failure: Failure) -> Failure {
+    let message = format!("No data connection: {}", failure.message);
+    Failure { message, ..failure }
 }
 
 /// The URI names nothing that can be asked for.
@@ -92,12 +102,32 @@ fn first_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::secret::Secret;
 
     fn reply(code: u16) -> Reply {
         Reply {
             code,
             text: "no\u{7} way\nmore".to_owned(),
         }
+    }
+
+    fn login() -> Login {
+        Login {
+            user: "user".to_owned(),
+            password: Secret::new("s3cret"),
+            account: None,
+            has_password: true,
+        }
+    }
+
+    #[test]
+    fn a_server_that_repeats_the_password_is_not_quoted() {
+        let echo = Reply {
+            code: 530,
+            text: "user:s3cret is wrong".to_owned(),
+        };
+        let text = refused_login(&echo, &login(), false).message;
+        assert_eq!(text, "The FTP server answers 530 to the login");
     }
 
     #[test]
@@ -107,8 +137,12 @@ mod tests {
             (refused("RETR", &reply(425)), 21, AT_ONCE),
             (refused_file("RETR", &reply(550)), 3, Retry::OtherMirror),
             (refused_file("RETR", &reply(450)), 21, AT_ONCE),
-            (refused_login(&reply(530), false), 21, Retry::OtherMirror),
-            (refused_login(&reply(530), true), 21, AT_ONCE),
+            (
+                refused_login(&reply(530), &login(), false),
+                21,
+                Retry::OtherMirror,
+            ),
+            (refused_login(&reply(530), &login(), true), 21, AT_ONCE),
             (unusable_path(Unusable::NoFile), 1, Retry::OtherMirror),
             (unreadable(Malformed::NoCode), 21, Retry::OtherMirror),
             (hung_up(), 1, AT_ONCE),

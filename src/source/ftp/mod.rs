@@ -92,7 +92,12 @@ impl FtpShared {
         if let Some(config) = self.tls.get() {
             return Ok(config.clone());
         }
-        let config = Arc::new(tls::client_config(&self.settings.tls)?);
+        let config = tls::client_config(&self.settings.tls).map_err(|failure| Failure {
+            // Another mirror may do without TLS.
+            retry: Retry::OtherMirror,
+            ..failure
+        });
+        let config = Arc::new(config?);
         Ok(self.tls.get_or_init(|| config).clone())
     }
 }
@@ -131,6 +136,9 @@ struct Transfer {
     /// back until we have closed the connection, too.
     wire: Option<Wire>,
     buffer: BytesMut,
+    /// The final reply, where it came while data could still come. A control connection that is
+    /// lost meanwhile does not end the transfer either.
+    verdict: Option<Result<Reply, Failure>>,
 }
 
 impl FtpFile {
@@ -231,11 +239,18 @@ impl FtpFile {
             return;
         };
         drop(transfer.wire);
-        if let Some(session) = &mut self.session {
-            match timeout(ABORT_TIME_MAX, session.control.reply()).await {
-                Ok(Ok(reply)) if !reply.is_preliminary() => {}
-                _ => self.session = None,
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        let ended = match transfer.verdict {
+            Some(verdict) => verdict.is_ok(),
+            None => {
+                let verdict = timeout(ABORT_TIME_MAX, session.control.verdict()).await;
+                matches!(verdict, Ok(Ok(_)))
             }
+        };
+        if !ended {
+            self.session = None;
         }
     }
 
@@ -266,15 +281,19 @@ impl FtpFile {
         if !reply.is_preliminary() {
             return Err(refused_data(&reply, at));
         }
-        let patience = session.way.connection.timeout;
-        let socket = ready.open(&session.control, &session.way).await?;
-        let wire = match &session.tls {
-            Some(tls) => tls.wrap(socket, patience).await?,
-            None => Wire::Plain(socket),
+        let (way, tls, peer) = (&session.way, &session.tls, session.control.peer);
+        let opening = async {
+            let socket = ready.open(peer, way).await?;
+            match tls {
+                Some(tls) => tls.wrap(socket, way.connection.timeout).await,
+                None => Ok(Wire::Plain(socket)),
+            }
         };
+        let (wire, verdict) = session.control.attend(opening).await?;
         self.transfer = Some(Transfer {
             wire: Some(wire),
             buffer: BytesMut::new(),
+            verdict: verdict.map(Ok),
         });
         Ok(())
     }
@@ -333,22 +352,36 @@ impl FileServer for FtpFile {
         let Some(transfer) = &mut self.transfer else {
             return Ok(None);
         };
-        if let Some(wire) = &mut transfer.wire {
-            transfer.buffer.reserve(READ_LEN);
-            match wire.read_buf(&mut transfer.buffer).await {
-                Ok(0) => transfer.wire = None,
-                Ok(_) => return Ok(Some(transfer.buffer.split().freeze())),
-                Err(error) => {
-                    self.session = None;
-                    return Err(fault::broken(&error));
-                }
-            }
-        }
         let Some(session) = &mut self.session else {
             return Err(fault::hung_up());
         };
-        let reply = session.control.reply().await?;
-        self.transfer = None;
+        while let Some(wire) = &mut transfer.wire {
+            transfer.buffer.reserve(READ_LEN);
+            tokio::select! {
+                biased;
+                read = wire.read_buf(&mut transfer.buffer) => match read {
+                    Ok(0) => transfer.wire = None,
+                    Ok(_) => return Ok(Some(transfer.buffer.split().freeze())),
+                    Err(error) => {
+                        self.session = None;
+                        return Err(fault::broken(&error));
+                    }
+                },
+                // Some servers break off without closing the data connection.
+                verdict = session.control.verdict(), if transfer.verdict.is_none() => {
+                    let is_refusal = verdict.as_ref().is_ok_and(|reply| !reply.is_success());
+                    transfer.verdict = Some(verdict);
+                    if is_refusal {
+                        transfer.wire = None;
+                    }
+                }
+            }
+        }
+        if transfer.verdict.is_none() {
+            transfer.verdict = Some(session.control.verdict().await);
+        }
+        let verdict = self.transfer.take().and_then(|transfer| transfer.verdict);
+        let reply = verdict.unwrap_or_else(|| Err(fault::hung_up()))?;
         match reply.is_success() {
             true => Ok(None),
             false => Err(fault::refused("the transfer", &reply)),

@@ -50,6 +50,9 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Reply, usize)>, Malformed> {
     while let Some(len) = bytes[at..].iter().position(|byte| *byte == b'\n') {
         let line = &bytes[at..at + len];
         at += len + 1;
+        if at > REPLY_LEN_MAX {
+            return Err(Malformed::TooLong);
+        }
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let (number, rest) = match split_code(line) {
             Some((number, mark, rest)) => (Some((number, mark)), rest),
@@ -208,8 +211,10 @@ mod tests {
         ] {
             assert_eq!(parse(bad.as_bytes()), Err(Malformed::NoCode), "{bad}");
         }
-        let long = "211-".to_owned() + &"x".repeat(REPLY_LEN_MAX);
-        assert_eq!(parse(long.as_bytes()), Err(Malformed::TooLong));
+        for end in ["", "\r\n211 x\r\n"] {
+            let long = "211-".to_owned() + &"x".repeat(REPLY_LEN_MAX) + end;
+            assert_eq!(parse(long.as_bytes()), Err(Malformed::TooLong));
+        }
     }
 
     #[test]

@@ -167,11 +167,8 @@ impl Session {
 }
 
 async fn greet(control: &mut Control) -> Result<(), Failure> {
-    let mut reply = control.reply().await?;
-    // 120: ready in some minutes, if we wait so long.
-    while reply.is_preliminary() {
-        reply = control.reply().await?;
-    }
+    // 120 before it: ready in some minutes, if we wait so long.
+    let reply = control.final_reply().await?;
     match reply.is_success() {
         true => Ok(()),
         false => Err(fault::refused("the connection", &reply)),
@@ -180,7 +177,7 @@ async fn greet(control: &mut Control) -> Result<(), Failure> {
 
 async fn log_in(control: &mut Control, place: &Place) -> Result<(), Failure> {
     let login = &place.login;
-    let refuse = |reply: &Reply| fault::refused_login(reply, place.others_are_in);
+    let refuse = |reply: &Reply| fault::refused_login(reply, login, place.others_are_in);
     let forbidden = |text: &str| text.contains(['\r', '\n', '\0']);
     let account = login.account.as_ref().map_or("", |secret| secret.reveal());
     if [login.user.as_str(), login.password.reveal(), account]

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 
 use crate::base::error::{ErrorCode, Failure, Retry};
-use crate::net::ResolveError;
+use crate::net::{ResolveError, proxy};
 use crate::source::fault::{AT_ONCE, timed_out, tls_failed};
 
 /// The failure of a request or of reading a body.
@@ -20,8 +20,7 @@ pub fn failure_of(error: &reqwest::Error) -> Failure {
         return failure;
     }
     if refused_by_proxy(error) {
-        let text = "The proxy wants a user name and password, or others than these";
-        return Failure::new(ErrorCode::HttpAuthFailed, Retry::OtherMirror, text);
+        return proxy::unauthorized();
     }
     if error.is_connect() {
         let text = format!("Failed to establish connection, cause: {}", cause(error));

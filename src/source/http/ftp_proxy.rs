@@ -58,6 +58,11 @@ pub(super) async fn send(request: Request, settings: &HttpSettings) -> Result<Re
     };
     match timeout(connection.timeout, exchange).await {
         Ok(Ok(response)) => Ok(Response::from(response.map(reqwest::Body::wrap))),
+        Ok(Err(error)) if error.is_parse() => {
+            let text = format!("The proxy's response cannot be read: {error}");
+            let (code, retry) = (ErrorCode::HttpProtocol, Retry::OtherMirror);
+            Err(Failure::new(code, retry, text))
+        }
         Ok(Err(error)) => Err(fault_of(&error.to_string())),
         Err(_) => Err(timed_out()),
     }

@@ -17,6 +17,7 @@ use super::disposition;
 use super::request::Ask;
 use crate::base::error::{ErrorCode, Failure, Retry};
 use crate::base::units::Span;
+use crate::net::proxy;
 use crate::option::settings::HttpSettings;
 use crate::source::identity::contradiction;
 use crate::source::{Facts, Identity};
@@ -330,12 +331,11 @@ impl Head<'_> {
 
     fn refusal(&self) -> Failure {
         let status = self.status.as_u16();
+        if status == 407 {
+            return proxy::unauthorized();
+        }
         let (code, text) = match status {
             404 => (ErrorCode::ResourceNotFound, "Resource not found".to_owned()),
-            407 => (
-                ErrorCode::HttpAuthFailed,
-                "Authorization failed.".to_owned(),
-            ),
             100..=399 => (
                 ErrorCode::HttpProtocol,
                 format!("Unexpected status {status}"),
@@ -348,7 +348,7 @@ impl Head<'_> {
             400 => self.settings.retry_on_400,
             403 => self.settings.retry_on_403,
             406 => self.settings.retry_on_406,
-            401 | 404 | 407 | 410 | 416 => false,
+            401 | 404 | 410 | 416 => false,
             _ => self.settings.retry_on_unknown,
         };
         let retry = if passing {

@@ -1,7 +1,9 @@
 //! SFTP: one source is one SSH connection with one open file and many reads in flight.
 //!
-//! `session` connects and logs in, `fault` says what went wrong (Pure); this file reads.
+//! `session` connects and logs in, `channel` carries requests, `fault` says what went wrong (Pure);
+//! this file reads.
 
+mod channel;
 mod fault;
 mod session;
 
@@ -12,11 +14,11 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
 use percent_encoding::percent_decode_str;
-use russh_sftp::client::RawSftpSession;
 use russh_sftp::client::error::Error;
 use russh_sftp::protocol::{FileAttributes, OpenFlags, StatusCode};
 use tracing::{Instrument, info_span};
 
+use self::channel::Sftp;
 use self::session::Session;
 use super::filler::{self, FileServer, SeekError};
 use super::ftp::{FtpShared, unusable_uri};
@@ -74,7 +76,7 @@ type Read = BoxFuture<'static, Result<Piece, Error>>;
 struct Open {
     /// Ends the connection when it is dropped.
     _session: Session,
-    sftp: Arc<RawSftpSession>,
+    sftp: Arc<Sftp>,
     handle: String,
     attributes: FileAttributes,
     reads: FuturesOrdered<Read>,
@@ -111,16 +113,13 @@ impl SftpFile {
     async fn connect(&mut self) -> Result<Open, Failure> {
         let (session, sftp) = Session::open(&self.place, &self.shared.settings).await?;
         let sftp = Arc::new(sftp);
-        let opened = sftp
-            .open(self.path.clone(), OpenFlags::READ, FileAttributes::empty())
-            .await
-            .map_err(|error| fault::of_file(&error))?;
-        let attributes = sftp.fstat(opened.handle.clone()).await;
-        let attributes = attributes.map_err(|error| fault::of_file(&error))?.attrs;
+        let path = self.path.clone();
+        let opening = sftp.ask(|it| it.open(path, OpenFlags::READ, FileAttributes::empty()));
+        let opened = opening.await.map_err(|error| fault::of_open(&error))?;
+        let looking = sftp.ask(|it| it.fstat(opened.handle.clone()));
+        let attributes = looking.await.map_err(|error| fault::of_open(&error))?.attrs;
         if attributes.is_dir() {
-            let text = "Resource not found: it is a directory";
-            let code = ErrorCode::ResourceNotFound;
-            return Err(Failure::new(code, Retry::OtherMirror, text));
+            return Err(fault::is_directory());
         }
         Ok(Open {
             _session: session,
@@ -151,7 +150,7 @@ impl Open {
             let (sftp, handle, at) = (self.sftp.clone(), self.handle.clone(), self.asked);
             let asked = u32::try_from(end - at).map_or(READ_LEN, |rest| rest.min(READ_LEN));
             self.reads.push_back(Box::pin(async move {
-                let data = match sftp.read(handle, at, asked).await {
+                let data = match sftp.ask(|it| it.read(handle, at, asked)).await {
                     Ok(data) => Some(Bytes::from(data.data)),
                     Err(Error::Status(status)) if status.status_code == StatusCode::Eof => None,
                     Err(error) => return Err(error),
@@ -164,7 +163,9 @@ impl Open {
 
     /// Takes in the next piece in order. A short one makes the reads behind it useless.
     fn take(&mut self, piece: Piece) -> Option<Bytes> {
-        let data = piece.data.filter(|data| !data.is_empty())?;
+        let mut data = piece.data.filter(|data| !data.is_empty())?;
+        // More than was asked for would be taken for what comes next.
+        data.truncate(piece.asked as usize);
         let end = piece.at + data.len() as u64;
         if (data.len() as u64) < u64::from(piece.asked) {
             self.seek(end);
@@ -216,7 +217,7 @@ impl FileServer for SftpFile {
             Some(Ok(piece)) => Ok(open.take(piece)),
             Some(Err(error)) => {
                 self.open = None;
-                Err(fault::of_file(&error))
+                Err(fault::of_read(&error))
             }
         }
     }

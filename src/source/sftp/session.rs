@@ -2,21 +2,26 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::io;
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Instant;
 
 use md5::Md5;
 use parking_lot::Mutex;
-use russh::client::{self, AuthResult, Config, Handle, KeyboardInteractiveAuthResponse};
+use russh::client::{self, AuthResult, Config, Handle, KeyboardInteractiveAuthResponse, Msg};
+use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::{HashAlg, PrivateKeyWithHashAlg, PublicKeyOrCertificate, load_secret_key};
-use russh::{Preferred, keys};
-use russh_sftp::client::RawSftpSession;
+use russh::{Channel, ChannelMsg, Preferred, keys};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
+use socket2::SockRef;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tracing::debug;
 
+use super::channel::Sftp;
 use super::{Place, fault};
 use crate::base::error::Failure;
 use crate::net::dial;
@@ -28,9 +33,29 @@ const AGENT_KEYS_MAX: usize = 5;
 /// Rounds of questions a server may ask for one login.
 const QUESTIONS_MAX: usize = 8;
 
+type Agent = AgentClient<UnixStream>;
+
 /// Dropping it ends the connection.
 pub struct Session {
     _ssh: Handle<HostKey>,
+    _line: Line,
+}
+
+/// Ends a connection when it is dropped, whatever the library is waiting for: a handshake that
+/// gets no answer would keep its socket for ever.
+struct Line(socket2::Socket);
+
+impl Line {
+    fn of(socket: &TcpStream) -> io::Result<Self> {
+        SockRef::from(socket).try_clone().map(Self)
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        // It may be closed already.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
 }
 
 impl Session {
@@ -38,34 +63,36 @@ impl Session {
     ///
     /// # Errors
     /// No connection, another host key than the settings name, a refused login (1), silence (2).
-    pub async fn open(
-        place: &Place,
-        settings: &FtpSettings,
-    ) -> Result<(Self, RawSftpSession), Failure> {
+    pub async fn open(place: &Place, settings: &FtpSettings) -> Result<(Self, Sftp), Failure> {
         let patience = settings.connection.timeout;
-        let mut ssh = connect(place, settings).await?;
-        let logged_in = timeout(patience, log_in(&mut ssh, place, settings)).await;
-        match logged_in {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) => return Err(fault::not_logged_in(&place.login.user)),
-            Ok(Err(failure)) => return Err(failure),
+        let (mut ssh, line) = connect(place, settings).await?;
+        match timeout(patience, log_in(&mut ssh, place, settings)).await {
+            Ok(result) => result?,
             Err(_) => return Err(timed_out()),
         }
-        let asking = async {
-            let channel = ssh.channel_open_session().await?;
-            channel.request_subsystem(true, "sftp").await?;
-            Ok::<_, russh::Error>(channel)
-        };
-        let channel = match timeout(patience, asking).await {
-            Ok(Ok(channel)) => channel,
-            Ok(Err(error)) => return Err(fault::broken(&error)),
+        let channel = match timeout(patience, ask_for_sftp(&ssh)).await {
+            Ok(Ok(channel)) => channel.ok_or_else(fault::no_sftp)?,
+            Ok(Err(error)) => return Err(fault::of_ssh(&error)),
             Err(_) => return Err(timed_out()),
         };
-        let sftp = RawSftpSession::new(channel.into_stream());
-        sftp.set_timeout(patience.as_secs().max(1));
-        let version = sftp.init().await;
-        version.map_err(|error| fault::of_file(&error))?;
-        Ok((Self { _ssh: ssh }, sftp))
+        let sftp = Sftp::begin(channel.into_stream(), patience).await;
+        let sftp = sftp.map_err(|error| fault::of_open(&error))?;
+        let (_ssh, _line) = (ssh, line);
+        Ok((Self { _ssh, _line }, sftp))
+    }
+}
+
+/// A channel to the server's SFTP; `None` where it has none.
+async fn ask_for_sftp(ssh: &Handle<HostKey>) -> Result<Option<Channel<Msg>>, russh::Error> {
+    let mut channel = ssh.channel_open_session().await?;
+    channel.request_subsystem(true, "sftp").await?;
+    loop {
+        match channel.wait().await {
+            Some(ChannelMsg::Success) => return Ok(Some(channel)),
+            Some(ChannelMsg::Failure | ChannelMsg::Eof | ChannelMsg::Close) => return Ok(None),
+            Some(_) => {}
+            None => return Err(russh::Error::Disconnect),
+        }
     }
 }
 
@@ -74,7 +101,10 @@ type Kind = fn(&keys::Algorithm) -> bool;
 
 /// A server with keys of several kinds shows the one we prefer; the one that is pinned may be any
 /// of them, so each kind is tried before the server is refused.
-async fn connect(place: &Place, settings: &FtpSettings) -> Result<Handle<HostKey>, Failure> {
+async fn connect(
+    place: &Place,
+    settings: &FtpSettings,
+) -> Result<(Handle<HostKey>, Line), Failure> {
     let kinds: Vec<Option<Kind>> = match settings.host_key_digest {
         None => vec![None],
         Some(_) => vec![
@@ -86,7 +116,7 @@ async fn connect(place: &Place, settings: &FtpSettings) -> Result<Handle<HostKey
     let mut refusal = None;
     for kind in kinds {
         match connect_by(place, settings, kind).await {
-            Ok(ssh) => return Ok(ssh),
+            Ok(connected) => return Ok(connected),
             Err(Refused::Key(failure)) => refusal = Some(failure),
             // A server without keys of this kind has shown us its only one.
             Err(Refused::Other(failure)) => return Err(refusal.unwrap_or(failure)),
@@ -105,12 +135,13 @@ async fn connect_by(
     place: &Place,
     settings: &FtpSettings,
     kind: Option<Kind>,
-) -> Result<Handle<HostKey>, Refused> {
+) -> Result<(Handle<HostKey>, Line), Refused> {
     let connection = &settings.connection;
     let deadline = Instant::now() + connection.connect_timeout;
     let proxy = place.proxy.as_ref();
     let socket = dial::tcp(&place.host, place.port, connection, proxy, deadline).await;
     let socket = socket.map_err(Refused::Other)?;
+    let line = Line::of(&socket).map_err(|error| Refused::Other(fault::broken(&error)))?;
     let mut preferred = Preferred::default();
     if let Some(kind) = kind {
         let some = preferred.key.iter().filter(|key| kind(key)).cloned();
@@ -128,10 +159,10 @@ async fn connect_by(
     };
     let connecting = client::connect_stream(Arc::new(config), socket, handler);
     match timeout(connection.timeout, connecting).await {
-        Ok(Ok(ssh)) => Ok(ssh),
+        Ok(Ok(ssh)) => Ok((ssh, line)),
         Ok(Err(error)) => Err(match refusal.lock().take() {
             Some(failure) => Refused::Key(failure),
-            None => Refused::Other(fault::broken(&error)),
+            None => Refused::Other(fault::of_ssh(&error)),
         }),
         Err(_) => Err(Refused::Other(timed_out())),
     }
@@ -181,42 +212,52 @@ fn digest(kind: &str, blob: &[u8]) -> String {
     })
 }
 
-/// By the key file, then the password, then the agent's keys; whether one of them was taken.
+/// By the key file, then the password, then the agent's keys.
 async fn log_in(
     ssh: &mut Handle<HostKey>,
     place: &Place,
     settings: &FtpSettings,
-) -> Result<bool, Failure> {
+) -> Result<(), Failure> {
     let user = place.login.user.as_str();
+    let mut offered = Vec::new();
     if let Some(path) = &settings.private_key {
         let file = path.clone();
         let loading = tokio::task::spawn_blocking(move || load_secret_key(file, None));
         let key = match loading.await {
             Ok(Ok(key)) => key,
             Ok(Err(error)) => return Err(fault::unusable_key(path, &error)),
-            Err(error) => return Err(fault::unusable_key(path, &error)),
+            Err(error) => return Err(fault::broken(&error)),
         };
         let hash = rsa_hash(ssh, key.algorithm().is_rsa()).await?;
         let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
         let answer = ssh.authenticate_publickey(user, key).await;
         if is_success(answer)? {
-            return Ok(true);
+            return Ok(());
         }
+        offered.push("the key file");
     }
     if place.login.has_password {
         let password = place.login.password.reveal();
         let answer = ssh.authenticate_password(user, password).await;
         if is_success(answer)? || answer_questions(ssh, user, password).await? {
-            return Ok(true);
+            return Ok(());
         }
+        offered.push("the password");
     }
-    log_in_by_agent(ssh, user).await
+    let keys = keys_of_agent().await;
+    if let Some((mut agent, keys)) = keys.filter(|(_, keys)| !keys.is_empty()) {
+        if log_in_by_agent(ssh, user, &mut agent, keys).await? {
+            return Ok(());
+        }
+        offered.push("the agent's keys");
+    }
+    Err(fault::not_logged_in(user, &offered))
 }
 
 fn is_success(answer: Result<AuthResult, russh::Error>) -> Result<bool, Failure> {
     match answer {
         Ok(answer) => Ok(answer.success()),
-        Err(error) => Err(fault::broken(&error)),
+        Err(error) => Err(fault::of_ssh(&error)),
     }
 }
 
@@ -227,7 +268,7 @@ async fn answer_questions(
     password: &str,
 ) -> Result<bool, Failure> {
     let begun = ssh.authenticate_keyboard_interactive_start(user, None::<String>);
-    let mut answer = begun.await.map_err(|error| fault::broken(&error))?;
+    let mut answer = begun.await.map_err(|error| fault::of_ssh(&error))?;
     for _ in 0..QUESTIONS_MAX {
         match answer {
             KeyboardInteractiveAuthResponse::Success => return Ok(true),
@@ -235,29 +276,35 @@ async fn answer_questions(
             KeyboardInteractiveAuthResponse::InfoRequest { prompts, .. } => {
                 let words = prompts.iter().map(|_| password.to_owned()).collect();
                 let responding = ssh.authenticate_keyboard_interactive_respond(words);
-                answer = responding.await.map_err(|error| fault::broken(&error))?;
+                answer = responding.await.map_err(|error| fault::of_ssh(&error))?;
             }
         }
     }
     Ok(false)
 }
 
-/// An agent that is missing or broken has no keys.
-async fn log_in_by_agent(ssh: &mut Handle<HostKey>, user: &str) -> Result<bool, Failure> {
-    let Ok(mut agent) = AgentClient::connect_env().await else {
-        return Ok(false);
-    };
-    let identities = match agent.request_identities().await {
-        Ok(identities) => identities,
+/// The agent and its keys; one that is missing or broken is none.
+async fn keys_of_agent() -> Option<(Agent, Vec<AgentIdentity>)> {
+    let mut agent = AgentClient::connect_env().await.ok()?;
+    match agent.request_identities().await {
+        Ok(identities) => Some((agent, identities)),
         Err(error) => {
             debug!(%error, "the SSH agent names no keys");
-            return Ok(false);
+            None
         }
-    };
+    }
+}
+
+async fn log_in_by_agent(
+    ssh: &mut Handle<HostKey>,
+    user: &str,
+    agent: &mut Agent,
+    identities: Vec<AgentIdentity>,
+) -> Result<bool, Failure> {
     for identity in identities.into_iter().take(AGENT_KEYS_MAX) {
         let key = identity.public_key().into_owned();
         let hash = rsa_hash(ssh, key.algorithm().is_rsa()).await?;
-        let answer = ssh.authenticate_publickey_with(user, key, hash, &mut agent);
+        let answer = ssh.authenticate_publickey_with(user, key, hash, agent);
         match answer.await {
             Ok(answer) if answer.success() => return Ok(true),
             Ok(_) => {}
@@ -274,6 +321,6 @@ async fn rsa_hash(ssh: &Handle<HostKey>, is_rsa: bool) -> Result<Option<HashAlg>
     match ssh.best_supported_rsa_hash().await {
         // Silent servers are old or modern; the modern ones have given up SHA-1.
         Ok(found) => Ok(found.unwrap_or(Some(HashAlg::Sha256))),
-        Err(error) => Err(fault::broken(&error)),
+        Err(error) => Err(fault::of_ssh(&error)),
     }
 }

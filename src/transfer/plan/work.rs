@@ -210,6 +210,7 @@ impl Plan {
             return self.end(Outcome::Failed(cannot_resume()));
         }
         self.map.clear();
+        self.expect = None;
         self.fill(now, speeds);
     }
 }
