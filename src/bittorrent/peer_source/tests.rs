@@ -1,27 +1,32 @@
 //! Two of us over real sockets of the loopback, each with files of its own.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use bytes::{Bytes, BytesMut};
 use sha1::{Digest as _, Sha1};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
 use super::*;
+use crate::base::error::Failure;
 use crate::base::gid::Gid;
 use crate::base::range_set::RangeSet;
 use crate::base::rng::Rng;
 use crate::base::secret::Secret;
-use crate::base::units::{Rate, SourceId};
+use crate::base::units::{PieceIdx, Rate, SourceId};
+use crate::bittorrent::assembler::Assembler;
 use crate::bittorrent::bt_net::Membership;
 use crate::bittorrent::handshake::{Handshake, PeerId};
+use crate::bittorrent::metadata::MetadataMessage;
 use crate::bittorrent::mse::CryptoPolicy;
 use crate::bittorrent::peer::Shape;
-use crate::bittorrent::wire::{BLOCK_LEN, Message};
+use crate::bittorrent::swarm::Parting;
+use crate::bittorrent::wire::{BLOCK_LEN, Block, Message};
 use crate::format::info_hash::InfoHash;
 use crate::limit::{LimitTree, Meter};
 use crate::net::Net;
