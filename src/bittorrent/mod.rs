@@ -14,6 +14,7 @@ pub mod assembler;
 pub mod blame;
 pub mod blocklist;
 pub mod bt_net;
+mod buffers;
 pub mod choker;
 pub mod compact;
 pub mod dht;

@@ -8,17 +8,29 @@ use parking_lot::Mutex;
 
 use crate::base::error::Failure;
 use crate::base::units::Span;
+use crate::bittorrent::buffers::Buffers;
 use crate::storage::Files;
 
 /// Read at once, where the piece is so long.
 const WINDOW: u64 = 128 * 1024;
 /// Windows kept of one torrent: as many peers as are usually fed at the same time, and some.
 const KEPT: usize = 16;
+/// Windows for which memory is kept: beside those some are on their way to peers.
+const BUFFERS: u64 = 64;
 
 /// The windows read last, the latest in front.
-#[derive(Default)]
 pub struct ReadCache {
     windows: Mutex<VecDeque<(Span, Bytes)>>,
+    buffers: Buffers,
+}
+
+impl Default for ReadCache {
+    fn default() -> Self {
+        Self {
+            windows: Mutex::default(),
+            buffers: Buffers::new(WINDOW as usize, BUFFERS * WINDOW),
+        }
+    }
 }
 
 impl ReadCache {
@@ -46,9 +58,11 @@ impl ReadCache {
         let begin = piece.start + (span.start - piece.start) / WINDOW * WINDOW;
         let window = Span::new(begin, (begin + WINDOW).min(piece.end));
         if window.intersect(span) != span {
-            return read(files, span);
+            let mut bytes = vec![0; span.len() as usize];
+            files.read_at(span.start, &mut bytes)?;
+            return Ok(bytes.into());
         }
-        let data = read(files, window)?;
+        let data = self.read_window(files, window)?;
         let skip = (span.start - window.start) as usize;
         let found = data.slice(skip..skip + span.len() as usize);
         let mut windows = self.windows.lock();
@@ -56,10 +70,13 @@ impl ReadCache {
         windows.truncate(KEPT);
         Ok(found)
     }
-}
 
-fn read(files: &Files, span: Span) -> Result<Bytes, Failure> {
-    let mut buf = vec![0; span.len() as usize];
-    files.read_at(span.start, &mut buf)?;
-    Ok(buf.into())
+    fn read_window(&self, files: &Files, window: Span) -> Result<Bytes, Failure> {
+        let mut buffer = self.buffers.take();
+        buffer.resize(window.len() as usize, 0);
+        let read = files.read_at(window.start, &mut buffer);
+        let data = buffer.split().freeze();
+        self.buffers.give_back(buffer);
+        read.map(|()| data)
+    }
 }

@@ -158,7 +158,7 @@ impl Peer {
 
     fn handle_block(&mut self, now: Instant, block: Block, data: Bytes) {
         self.down.record(now, data.len() as u64);
-        if self.pipeline.arrived(now, block, self.down.speed(now)) {
+        if self.pipeline.arrived(now, block, || self.down.speed(now)) {
             self.events.push_back(PeerEvent::Block { block, data });
         } else {
             self.wasted += data.len() as u64;

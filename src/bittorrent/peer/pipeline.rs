@@ -105,8 +105,8 @@ impl Pipeline {
         }
     }
 
-    /// A block came; true when it was asked for.
-    pub fn arrived(&mut self, now: Instant, block: Block, speed: u64) -> bool {
+    /// A block came; true when it was asked for. `speed`: bytes a second by now.
+    pub fn arrived(&mut self, now: Instant, block: Block, speed: impl Fn() -> u64) -> bool {
         if self.late.remove(&block) {
             self.snubbed = false;
             self.active_at = Some(now);
@@ -121,13 +121,14 @@ impl Pipeline {
         true
     }
 
-    fn grow(&mut self, now: Instant, speed: u64) {
+    fn grow(&mut self, now: Instant, speed: impl Fn() -> u64) {
         let Some(window) = &mut self.growing else {
             return;
         };
         *window = (*window + 1).min(self.open_max);
         let began = *self.round_at.get_or_insert(now);
         if now.saturating_duration_since(began) >= ROUND {
+            let speed = speed();
             // A tenth more a second is growth; less is noise.
             if speed < self.round_speed + self.round_speed / 10 {
                 self.growing = None;
@@ -182,14 +183,14 @@ mod tests {
         for index in 0..20 {
             let block = Block::new(index, 0, BLOCK_LEN);
             assert!(pipeline.open(now, block) && !pipeline.open(now, block));
-            assert!(pipeline.arrived(now, block, 1_000));
+            assert!(pipeline.arrived(now, block, || 1_000));
         }
         assert_eq!(pipeline.window(0), WINDOW_MIN + 20);
         for index in 0..2 {
             now += ROUND;
             let block = Block::new(index, 0, BLOCK_LEN);
             pipeline.open(now, block);
-            pipeline.arrived(now, block, 1_000);
+            pipeline.arrived(now, block, || 1_000);
         }
         assert_eq!(
             pipeline.window(0),

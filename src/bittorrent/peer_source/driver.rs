@@ -47,9 +47,7 @@ enum Woken {
     Read(usize),
     Wrote(usize),
     Order(Option<PeerOrder>),
-    Fed(Fed),
-    /// What came is paid for, and the disk keeps up.
-    MayRead,
+    Fed(Vec<Fed>),
     Tick,
     Failed(std::io::Error),
 }
@@ -105,16 +103,20 @@ impl Driver {
         let ours = hello(&torrent, &net);
         let peer = Peer::new(now, torrent.shape, settings, &ours, greeted.remote);
         let line = greeted.line;
+        let buffers = torrent
+            .assembler
+            .as_ref()
+            .map(|assembler| assembler.buffers().clone());
         Self {
             address,
             assembler: torrent.assembler.clone(),
             torrent,
             net,
             feed: Feed::new(link.limit.clone()),
-            reporter: Reporter::new(link.id, link.reports.clone()),
+            reporter: Reporter::new(now, link.id, link.reports.clone()),
             link,
             stream: line.stream,
-            input: Input::new(line.input, line.decrypt),
+            input: Input::new(line.input, line.decrypt, buffers),
             output: Output::new(line.encrypt),
             timer: Box::pin(tokio::time::sleep_until(peer.poll_timeout().into())),
             peer,
@@ -175,8 +177,7 @@ impl Driver {
                         self.obey(now, order);
                     }
                 }
-                Woken::Fed(fed) => self.send(now, fed),
-                Woken::MayRead => {}
+                Woken::Fed(fed) => fed.into_iter().for_each(|fed| self.send(now, fed)),
                 Woken::Tick => {
                     self.peer.handle_timeout(now).map_err(broken)?;
                     let next = self.peer.poll_timeout().into();
@@ -208,12 +209,12 @@ impl Driver {
                 Err(error) => Woken::Failed(error),
             });
         }
-        if let Some(hold) = &mut self.hold {
-            if hold.as_mut().poll(cx).is_ready() {
-                self.hold = None;
-                return Poll::Ready(Woken::MayRead);
-            }
-        } else if self.output.len() <= OUTPUT_LEN_MAX {
+        if let Some(hold) = &mut self.hold
+            && hold.as_mut().poll(cx).is_ready()
+        {
+            self.hold = None;
+        }
+        if self.hold.is_none() && self.output.len() <= OUTPUT_LEN_MAX {
             // A slow limit wants small sips.
             let len_max = self.link.limit.pace_down();
             if let Poll::Ready(result) = self.input.poll_read(cx, &mut *self.stream, len_max) {
@@ -289,14 +290,17 @@ impl Driver {
         while let Some(message) = self.peer.poll_message(now) {
             self.output.push(&message);
         }
-        self.reporter.flush();
+        self.reporter.settle(now);
         if self.peer.is_useless(self.done) {
             return Err(ended(
                 Parting::Useless,
                 "Neither side has anything for the other.",
             ));
         }
-        let next = self.peer.poll_timeout();
+        let mut next = self.peer.poll_timeout();
+        if let Some(due) = self.reporter.poll_timeout() {
+            next = next.min(due);
+        }
         if next < self.timer.deadline().into_std() {
             self.timer.as_mut().reset(next.into());
         }

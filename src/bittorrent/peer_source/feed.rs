@@ -4,10 +4,10 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::base::error::{ErrorCode, Failure};
 use crate::bittorrent::assembler::Assembler;
@@ -28,8 +28,6 @@ pub enum Fed {
     Block(Block, Bytes),
     /// The disk failed.
     Failed(Block, Failure),
-    /// A batch is there; nothing to be done yet.
-    More,
 }
 
 pub struct Feed {
@@ -91,42 +89,56 @@ impl Feed {
         }));
     }
 
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Fed> {
-        if let Some((block, _)) = self.ready.front() {
-            let len = block.len as usize;
-            let limit = &self.limit;
-            let paying = self.paying.get_or_insert_with(|| {
-                let limit = limit.clone();
-                Box::pin(async move { limit.pay_up(len).await })
-            });
-            if paying.as_mut().poll(cx).is_ready() {
-                self.paying = None;
-                self.ready_len -= len;
-                return match self.ready.pop_front() {
-                    Some((block, Ok(data))) => Poll::Ready(Fed::Block(block, data)),
-                    Some((block, Err(failure))) => Poll::Ready(Fed::Failed(block, failure)),
-                    None => Poll::Pending,
-                };
+    /// All that is read and paid for by now.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Vec<Fed>> {
+        let mut fed = Vec::new();
+        loop {
+            while self.poll_paid(cx).is_ready()
+                && let Some((block, data)) = self.ready.pop_front()
+            {
+                self.ready_len -= block.len as usize;
+                fed.push(match data {
+                    Ok(data) => Fed::Block(block, data),
+                    Err(failure) => Fed::Failed(block, failure),
+                });
+            }
+            match self.poll_batch(cx) {
+                Poll::Ready(Ok(batch)) => {
+                    self.ready_len += self.reading_len;
+                    self.ready.extend(batch);
+                }
+                Poll::Ready(Err(error)) => {
+                    let why = format!("reading for a peer ended: {error}");
+                    let failure = Failure::fatal(ErrorCode::FileIo, why);
+                    fed.push(Fed::Failed(Block::new(0, 0, 0), failure));
+                }
+                Poll::Pending if fed.is_empty() => return Poll::Pending,
+                Poll::Pending => return Poll::Ready(fed),
             }
         }
+    }
+
+    /// Whether the first of `ready` may be sent now.
+    fn poll_paid(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some((block, _)) = self.ready.front() else {
+            return Poll::Pending;
+        };
+        let (len, limit) = (block.len as usize, &self.limit);
+        let paying = self.paying.get_or_insert_with(|| {
+            let limit = limit.clone();
+            Box::pin(async move { limit.pay_up(len).await })
+        });
+        ready!(paying.as_mut().poll(cx));
+        self.paying = None;
+        Poll::Ready(())
+    }
+
+    fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Result<Batch, JoinError>> {
         let Some(reading) = &mut self.reading else {
             return Poll::Pending;
         };
-        let Poll::Ready(batch) = Pin::new(reading).poll(cx) else {
-            return Poll::Pending;
-        };
+        let batch = ready!(Pin::new(reading).poll(cx));
         self.reading = None;
-        match batch {
-            Ok(batch) => {
-                self.ready_len += self.reading_len;
-                self.ready.extend(batch);
-                Poll::Ready(Fed::More)
-            }
-            Err(error) => {
-                let why = format!("reading for a peer ended: {error}");
-                let failure = Failure::fatal(ErrorCode::FileIo, why);
-                Poll::Ready(Fed::Failed(Block::new(0, 0, 0), failure))
-            }
-        }
+        Poll::Ready(batch)
     }
 }

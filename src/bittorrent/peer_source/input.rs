@@ -1,11 +1,13 @@
 //! The bytes that come from a peer, decrypted, until they are whole messages. Blocks are not copied.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut as _, BytesMut};
 use tokio::io::AsyncReadExt as _;
 
+use crate::bittorrent::buffers::Buffers;
 use crate::bittorrent::line::Stream;
 use crate::bittorrent::mse::Cipher;
 use crate::bittorrent::wire::{self, Message, WireError};
@@ -19,15 +21,21 @@ pub struct Input {
     bytes: BytesMut,
     /// Room offered to the next read.
     read_len: usize,
+    /// What a peer that sends fast is read into.
+    buffers: Option<Arc<Buffers>>,
+    /// `bytes` is one of `buffers`.
+    lent: bool,
 }
 
 impl Input {
     /// `bytes` came already, decrypted.
-    pub fn new(bytes: BytesMut, decrypt: Cipher) -> Self {
+    pub fn new(bytes: BytesMut, decrypt: Cipher, buffers: Option<Arc<Buffers>>) -> Self {
         Self {
             decrypt,
             bytes,
             read_len: READ_LEN_MIN,
+            buffers,
+            lent: false,
         }
     }
 
@@ -38,9 +46,8 @@ impl Input {
         stream: &mut dyn Stream,
         len_max: usize,
     ) -> Poll<std::io::Result<usize>> {
-        let spare = self.bytes.capacity() - self.bytes.len();
-        if spare < READ_LEN_MIN {
-            self.bytes.reserve(self.read_len);
+        if self.bytes.capacity() - self.bytes.len() < READ_LEN_MIN {
+            self.make_room();
         }
         let before = self.bytes.len();
         let mut room = (&mut self.bytes).limit(len_max.min(self.read_len));
@@ -52,11 +59,36 @@ impl Input {
         Poll::Ready(Ok(count))
     }
 
+    fn make_room(&mut self) {
+        let fast = self.buffers.as_ref().filter(|buffers| {
+            // A message longer than a buffer has one of its own.
+            self.read_len >= READ_LEN_MAX && self.bytes.len() <= buffers.len() / 2
+        });
+        let Some(buffers) = fast else {
+            self.lent = false;
+            return self.bytes.reserve(self.read_len);
+        };
+        let mut next = buffers.take();
+        next.extend_from_slice(&self.bytes);
+        let full = std::mem::replace(&mut self.bytes, next);
+        if std::mem::replace(&mut self.lent, true) {
+            buffers.give_back(full);
+        }
+    }
+
     /// Takes the next whole message off; `None`: more has to come.
     ///
     /// # Errors
     /// The peer is not understood.
     pub fn decode(&mut self) -> Result<Option<Message>, WireError> {
         wire::decode(&mut self.bytes)
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        if let (true, Some(buffers)) = (self.lent, &self.buffers) {
+            buffers.give_back(std::mem::take(&mut self.bytes));
+        }
     }
 }

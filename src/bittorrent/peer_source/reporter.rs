@@ -1,36 +1,59 @@
-//! What the transfer is told, in the order it happened; blocks that came together are told together.
+//! What the transfer is told, in the order it happened. Each report wakes it, so that blocks that come
+//! or go fast are told of many at a time.
+
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::base::units::SourceId;
 use crate::bittorrent::link::PeerReport;
-use crate::bittorrent::wire::Block;
+use crate::bittorrent::wire::{BLOCK_LEN, Block};
+
+/// So many blocks are told at once…
+const BLOCKS: usize = 32;
+/// …or those of so long, where they come fast.
+const GAP: Duration = Duration::from_millis(10);
 
 pub struct Reporter {
     id: SourceId,
     reports: UnboundedSender<(SourceId, PeerReport)>,
     took: Vec<Block>,
     released: Vec<Block>,
+    /// Bytes given to the peer.
+    sent: u64,
+    /// When blocks were told last.
+    told_at: Instant,
 }
 
 impl Reporter {
-    pub fn new(id: SourceId, reports: UnboundedSender<(SourceId, PeerReport)>) -> Self {
+    pub fn new(
+        now: Instant,
+        id: SourceId,
+        reports: UnboundedSender<(SourceId, PeerReport)>,
+    ) -> Self {
         Self {
             id,
             reports,
             took: Vec::new(),
             released: Vec::new(),
+            sent: 0,
+            told_at: now,
         }
     }
 
-    /// A block came; told with the next [`Self::flush`].
+    /// A block came.
     pub fn took(&mut self, block: Block) {
         self.took.push(block);
     }
 
-    /// Blocks will not come; told with the next [`Self::flush`].
+    /// Blocks will not come.
     pub fn released(&mut self, blocks: impl IntoIterator<Item = Block>) {
         self.released.extend(blocks);
+    }
+
+    /// So many bytes were given to the peer.
+    pub fn sent(&mut self, bytes: u64) {
+        self.sent += bytes;
     }
 
     /// Tells this, and before it what waits to be told.
@@ -39,6 +62,24 @@ impl Reporter {
         self.send(report);
     }
 
+    /// Tells of blocks if it is time to.
+    pub fn settle(&mut self, now: Instant) {
+        let many = self.took.len() >= BLOCKS || self.sent >= BLOCKS as u64 * u64::from(BLOCK_LEN);
+        let due = self.poll_timeout().is_some_and(|due| due <= now);
+        if many || due || !self.released.is_empty() {
+            self.told_at = now;
+            self.flush();
+        }
+    }
+
+    /// When [`Self::settle`] has something to tell at the latest.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let waits = !self.took.is_empty() || self.sent > 0;
+        // What comes after a silence is told at once.
+        waits.then_some(self.told_at + GAP)
+    }
+
+    /// Tells all that waits.
     pub fn flush(&mut self) {
         if !self.took.is_empty() {
             let took = std::mem::take(&mut self.took);
@@ -47,6 +88,10 @@ impl Reporter {
         if !self.released.is_empty() {
             let released = std::mem::take(&mut self.released);
             self.send(PeerReport::Released(released));
+        }
+        if self.sent > 0 {
+            let sent = std::mem::take(&mut self.sent);
+            self.send(PeerReport::Sent(sent));
         }
     }
 

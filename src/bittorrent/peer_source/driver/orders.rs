@@ -56,12 +56,17 @@ impl Driver {
 
     /// Asks for what is ordered, as far as the window goes.
     pub(super) fn request_waiting(&mut self, now: Instant) {
-        while !self.waiting.is_empty() && self.peer.window(now) > 0 {
-            let Some(block) = self.waiting.pop_front() else {
-                return;
-            };
-            // A block that is open already is answered for once.
-            if !self.peer.request(now, block) && !self.may_ask(block) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let mut room = self.peer.window(now);
+        while room > 0
+            && let Some(block) = self.waiting.pop_front()
+        {
+            if self.peer.request(now, block) {
+                room -= 1;
+            } else if !self.may_ask(block) {
+                // A block that is open already is answered for once.
                 self.reporter.released([block]);
             }
         }
@@ -104,14 +109,13 @@ impl Driver {
                 let len = data.len() as u64;
                 if self.peer.send_block(now, block, data) {
                     self.link.up.record(now, len);
-                    self.reporter.tell(PeerReport::Sent(len));
+                    self.reporter.sent(len);
                 }
             }
             Fed::Failed(block, failure) => {
                 self.peer.refuse(block);
                 self.reporter.tell(PeerReport::Disk(failure));
             }
-            Fed::More => {}
         }
     }
 }
