@@ -100,3 +100,51 @@ impl Reporter {
         let _ = self.reports.send((self.id, report));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_that_come_fast_are_told_of_together_and_before_what_follows() {
+        let (to_me, mut reports) = tokio::sync::mpsc::unbounded_channel();
+        let mut now = Instant::now();
+        let mut reporter = Reporter::new(now, SourceId(1), to_me);
+        let mut told = || match reports.try_recv() {
+            Ok((_, PeerReport::Took(blocks))) => blocks.len(),
+            Ok((_, PeerReport::Released(_))) => 1_000,
+            Ok((_, PeerReport::Sent(bytes))) => 2_000 + bytes as usize,
+            Ok((_, PeerReport::Choked(_))) => 3_000,
+            _ => 0,
+        };
+        let block = Block::new(0, 0, BLOCK_LEN);
+        assert_eq!(reporter.poll_timeout(), None);
+        now += GAP;
+        reporter.took(block);
+        reporter.settle(now);
+        assert_eq!((told(), told()), (1, 0), "the first one at once");
+        for _ in 1..BLOCKS {
+            reporter.took(block);
+            reporter.settle(now);
+        }
+        assert_eq!((told(), reporter.poll_timeout()), (0, Some(now + GAP)));
+        reporter.took(block);
+        reporter.settle(now);
+        assert_eq!(told(), BLOCKS);
+        reporter.took(block);
+        reporter.sent(5);
+        reporter.settle(now + GAP / 2);
+        assert_eq!(told(), 0);
+        reporter.settle(now + GAP);
+        assert_eq!((told(), told()), (1, 2_005));
+        now += GAP;
+        reporter.took(block);
+        reporter.tell(PeerReport::Choked(true));
+        assert_eq!((told(), told()), (1, 3_000));
+        reporter.took(block);
+        reporter.released([block]);
+        reporter.settle(now);
+        assert_eq!((told(), told()), (1, 1_000), "somebody else may want it");
+        assert_eq!(reporter.poll_timeout(), None);
+    }
+}
