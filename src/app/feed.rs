@@ -1,34 +1,27 @@
 //! The downloads given at the start: URIs of the command line and entries of the input file.
 
-use std::collections::HashSet;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
-use std::path::Path;
-use std::thread;
+mod input;
+mod item;
 
-use tokio::sync::mpsc::{Receiver, channel};
+use std::collections::HashSet;
+use std::io;
+
 use tracing::{debug, error, info, warn};
 
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::gid::Gid;
 use crate::base::rng::Rng;
 use crate::base::secret::SafeUrl;
-use crate::engine::{AddRequest, EngineHandle, RequestError};
+use crate::engine::{EngineHandle, RequestError};
 use crate::format::expand::expand;
-use crate::format::input_file::{Entry, Reader};
-use crate::format::magnet::is_magnet;
-use crate::format::uri::{self, Uri};
+use crate::format::input_file::Entry;
 use crate::option::settings::EngineSettings;
 use crate::option::spec::ADD;
 use crate::option::{OptionId, OptionSet, find, keys};
 
 use super::local::{self, Kind};
-
-/// Entries read ahead of the engine.
-const READ_AHEAD: usize = 256;
-
-/// The input file that is standard input.
-const STDIN: &str = "-";
+use input::{Input, STDIN, open, read_elsewhere};
+use item::{Item, is_uri, items, not_a_uri};
 
 /// With `deferred-input`: no more is read while so many downloads could start.
 const READY_MAX: usize = 64;
@@ -42,11 +35,6 @@ pub struct Feed {
     /// What was given besides and does not count: a sentence for the log.
     ignored: Option<&'static str>,
     rules: Rules,
-}
-
-struct Input {
-    name: String,
-    lines: Box<dyn BufRead + Send>,
 }
 
 /// How entries become downloads.
@@ -216,20 +204,8 @@ impl Fed {
     }
 }
 
-/// Whether a download can be made of it, be it one that fails.
-fn is_uri(text: &str) -> bool {
-    Uri::parse(&uri::normalise(text)).is_some() || is_magnet(text)
-}
-
-fn not_a_uri(text: &str) -> String {
-    format!(
-        "Unrecognized URI or unsupported protocol: {}",
-        SafeUrl(text)
-    )
-}
-
-/// What the command line says of its own downloads only. A GID is that of the first one. An
-/// absolute `out` stays absolute, whatever `dir` says; elsewhere it is put below `dir`, as by aria2.
+/// What the command line says of its own download only. An absolute
+/// `out` stays absolute, whatever `dir` says; elsewhere it is put below `dir`, as by aria2.
 fn own_options(options: &OptionSet) -> Vec<(String, String)> {
     let given = |id: OptionId| options.text(id).filter(|_| options.is_set(id));
     let mut own = Vec::new();
@@ -243,93 +219,6 @@ fn own_options(options: &OptionSet) -> Vec<(String, String)> {
         set(keys::OUT.id, name);
     }
     own
-}
-
-fn open(path: &Path) -> Result<Input, Failure> {
-    let name = path.display().to_string();
-    let lines: Box<dyn BufRead + Send> = match name.as_str() {
-        STDIN => Box::new(BufReader::new(io::stdin())),
-        _ => {
-            let file = File::open(path).map_err(|error| unreadable(&name, &error))?;
-            Box::new(BufReader::new(file))
-        }
-    };
-    Ok(Input { name, lines })
-}
-
-fn unreadable(name: &str, error: &io::Error) -> Failure {
-    let text = format!("The input file {name} cannot be read: {error}");
-    Failure::fatal(ErrorCode::Unknown, text)
-}
-
-/// Reads on a thread of its own: standard input may be a slow pipe.
-fn read_elsewhere(input: Input) -> Result<Receiver<Result<Entry, Failure>>, Failure> {
-    let (send, entries) = channel(READ_AHEAD);
-    let name = input.name.clone();
-    thread::Builder::new()
-        .name("arioso-input".into())
-        .spawn(move || {
-            for entry in Reader::new(input.lines.split(b'\n')) {
-                let entry = entry.map_err(|error| unreadable(&input.name, &error));
-                if send.blocking_send(entry).is_err() {
-                    return;
-                }
-            }
-        })
-        .map_err(|error| unreadable(&name, &error))?;
-    Ok(entries)
-}
-
-/// What becomes one call of the engine.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Item {
-    /// Mirrors of one file, or a magnet link.
-    Uris(Vec<String>),
-    /// A file on this machine, and web seeds beside it.
-    Local(String, Kind, Vec<String>),
-}
-
-impl Item {
-    /// What a complaint names.
-    fn name(&self) -> &str {
-        match self {
-            Self::Uris(uris) => uris.first().map_or("", |uri| uri),
-            Self::Local(path, ..) => path,
-        }
-    }
-
-    /// Blocks for a local file.
-    fn into_request(self) -> io::Result<AddRequest> {
-        match self {
-            Self::Uris(uris) => Ok(AddRequest::uris(uris)),
-            Self::Local(path, kind, seeds) => Ok(AddRequest {
-                source: local::read(&path, kind, seeds)?,
-                options: Vec::new(),
-            }),
-        }
-    }
-}
-
-/// Mirrors stay together and come first; links and local files are downloads of their own, as for
-/// aria2. Blocks.
-fn items(uris: Vec<String>) -> Vec<Item> {
-    let (mirrors, others): (Vec<_>, Vec<_>) = uris
-        .into_iter()
-        .partition(|uri| is_uri(uri) && !is_magnet(uri));
-    let mut items = Vec::with_capacity(1 + others.len());
-    if !mirrors.is_empty() {
-        items.push(Item::Uris(mirrors));
-    }
-    for other in others {
-        if is_magnet(&other) {
-            items.push(Item::Uris(vec![other]));
-        } else if let Some(kind) = local::kind_of(&other) {
-            items.push(Item::Local(other, kind, Vec::new()));
-        } else {
-            error!("{}", not_a_uri(&other));
-        }
-    }
-    items
 }
 
 async fn add_entry(
@@ -502,22 +391,6 @@ mod tests {
             ..expand
         };
         assert_eq!(downloads(&entry, alone).unwrap(), all.map(|uri| [uri]));
-    }
-
-    #[test]
-    fn links_and_local_files_are_downloads_of_their_own() {
-        let dir = tempfile::tempdir().unwrap();
-        let torrent = dir.path().join("a").display().to_string();
-        std::fs::write(&torrent, "d4:info").unwrap();
-        let link = "magnet:?xt=urn:btih:0123456789012345678901234567890123456789";
-        let uris = [link, "http://h/a", &torrent, "nonsense", "http://h/b"];
-        let uris = uris.map(str::to_owned).to_vec();
-        let told = [
-            Item::Uris(vec!["http://h/a".into(), "http://h/b".into()]),
-            Item::Uris(vec![link.into()]),
-            Item::Local(torrent, Kind::Torrent, Vec::new()),
-        ];
-        assert_eq!(items(uris), told);
     }
 
     #[test]
