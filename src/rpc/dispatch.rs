@@ -20,7 +20,7 @@ use super::auth::{Admission, Gate};
 use super::error::RpcError;
 use super::jail::Jail;
 use super::method::{
-    self, add, control, files, history, option, peers, queue, status, system, uris,
+    self, add, control, export, files, history, option, peers, queue, status, system, uris,
 };
 use super::params::Params;
 use super::sink::Sink;
@@ -68,7 +68,7 @@ pub static METHODS: &[Row] = &[
     long::<history::GetDownloadResultCount>(),
     long::<history::SearchDownloadResult>(),
     change::<history::RequeueDownloadResult>(),
-    change::<history::ExportSession>(),
+    change::<export::ExportSession>(),
     change::<files::RemoveWithFiles>(),
     change::<peers::SetPeerBlocklist>(),
     read::<peers::GetPeerBlocklist>(),

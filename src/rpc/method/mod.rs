@@ -2,6 +2,7 @@
 
 pub mod add;
 pub mod control;
+pub mod export;
 pub mod files;
 pub mod history;
 pub mod option;
