@@ -329,6 +329,68 @@ def cases(rig):
                                 "-M", path)
         lib.check(code == 32, f"exit code {code}: {said[-600:]}")
 
+    # Two of the three files of a torrent, which end where pieces do: aria2c never ends where they
+    # do not and no peer comes.
+    parts = {"a.bin": DATA[:2 * PIECE], "sub/b.bin": DATA[2 * PIECE:5 * PIECE], "c.bin": OTHER}
+    several = peers.torrent(rig.folder / "www", "several", parts, PIECE).path
+    for at, part in enumerate(parts.values()):
+        (rig.folder / "www" / f"part{at}").write_bytes(part)
+
+    def of_several(name, at, inside, *more, torrent=several.name):
+        part = list(parts.values())[at]
+        return entry(name, sizes(part), *more, url(f"{base}/part{at}"),
+                     f'<metaurl mediatype="torrent" name="{inside}">{base}/{torrent}</metaurl>')
+
+    two_parts = v4(of_several("m/A", 0, "several/a.bin"), entry("plain", url(small)),
+                   of_several("B", 1, "several/sub/b.bin"))
+    port = lambda: f"--listen-port={peers.free_port()}"
+    yield differ("files-of-one-torrent", two_parts, *alone, port(), code=0)
+    yield differ("files-of-one-torrent-one-selected", two_parts, *alone, port(), "--select-file=3",
+                 code=0)
+    yield differ("files-of-one-torrent-wrong-name",
+                 v4(of_several("A", 0, "several/a.bin"), of_several("B", 1, "sub/b.bin")),
+                 *alone, port(), code=0)
+    yield differ("files-of-one-torrent-missing",
+                 v4(*(of_several(name, at, f"several/{path}", torrent="nothing.torrent")
+                      for at, (name, path) in enumerate((("A", "a.bin"), ("B", "sub/b.bin"))))),
+                 *alone, port())
+
+    def shown_of_one_torrent():
+        """What both say of two files of one torrent, before it has come and in the end."""
+        document = base64.b64encode(two_parts.encode()).decode()
+        texts = {}
+        for name, program in rig.programs.items():
+            home = lib.fresh(rig.folder / f"several-{name}")
+            with lib.Server(program, home, *alone[1:], port()) as server:
+                gids = server.call("aria2.addMetalink", document, {"pause": "true"})
+                shown = []
+
+                def look():
+                    for gid in gids:
+                        status = server.status(gid)
+                        files = [(file["path"].removeprefix(str(home)), file["length"], file["selected"],
+                                  sorted({uri["uri"] for uri in file["uris"]}))
+                                 for file in status["files"]]
+                        whole = status.get("belongsTo")
+                        shown.append((status.get("infoHash"), whole and gids.index(whole), files))
+
+                look()
+                for gid in gids:
+                    server.call("aria2.unpause", gid)
+                done = lambda: all(server.status(gid)["status"] == "complete" for gid in gids)
+                lib.wait_for("the end", done, 60)
+                look()
+            texts[name] = shown
+        lib.check(texts["ours"] == texts["aria2c"], f"{texts['ours']}\n{texts['aria2c']}")
+        return f"{len(gids)} downloads"
+
+    def hash_of_one_of_several():
+        """aria2c looks at no hash of files that are one torrent's."""
+        text = v4(of_several("A", 0, "several/a.bin", wrong), of_several("B", 1, "several/sub/b.bin"))
+        code, _, said = rig.run("hash-of-several", "ours", *alone, port(), "-M",
+                                local("hash-of-several.meta4", text))
+        lib.check(code == 32, f"exit code {code}: {said[-600:]}")
+
     def corrupt():
         """The bad mirror goes first and alone: what it gave is good but for one piece."""
         with Corrupting(spoilt()) as one, Corrupting(DATA) as other:
@@ -445,6 +507,8 @@ def cases(rig):
     yield "mirrors that Link headers name", linked
     yield "what follows what", relations
     yield "a wrong hash beside a torrent", wrong_hash_beside_a_torrent
+    yield "what both say of files of one torrent", shown_of_one_torrent
+    yield "a wrong hash of one file of a torrent", hash_of_one_of_several
     yield "a corrupting mirror", corrupt
     yield "three mirrors, one corrupting, and a torrent", three_mirrors_and_a_torrent
     yield "resumed", resumed

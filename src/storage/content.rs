@@ -117,7 +117,7 @@ impl Content {
     /// The content of one file of a Metalink, or of several that are one download: these all say
     /// their length. Of several digests the strongest counts, as in aria2.
     pub fn of_metalink(entries: &[MetalinkFile]) -> Self {
-        let lens = entries.iter().map(|entry| entry.size);
+        let mut lens = entries.iter().map(|entry| entry.size);
         let mut pieces = None;
         let mut proofs: Vec<FileProof> = entries.iter().enumerate().map(proof_of).collect();
         if let [only] = &mut proofs[..] {
@@ -140,7 +140,7 @@ impl Content {
                     padding: false,
                 })
                 .collect(),
-            total: lens.fold(Some(0), |sum, len| Some(len?.saturating_add(sum?))),
+            total: lens.try_fold(0, |sum: u64, len| Some(sum.saturating_add(len?))),
             pieces,
             proofs,
             chosen: ranges(&all),
