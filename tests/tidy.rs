@@ -196,6 +196,26 @@ fn head(path: &str) -> Option<String> {
     (end > 0 && !is_macro).then(|| path[..end].to_string())
 }
 
+/// What a build without SFTP (scripts/check-features, which takes minutes) would stumble over.
+#[test]
+fn sftp_stays_behind_its_feature() {
+    for file in sources() {
+        if file.path.starts_with("source/sftp/") {
+            continue;
+        }
+        let code = file.shipped();
+        let lines: Vec<&str> = code.lines().map(str::trim).collect();
+        for (number, line) in lines.iter().enumerate() {
+            let names_it = ["russh", "sftp::", "mod sftp"]
+                .iter()
+                .any(|word| line.contains(word));
+            let behind = number > 0 && lines[number - 1] == "#[cfg(feature = \"sftp\")]";
+            let place = format!("{}:{}", file.path, number + 1);
+            assert!(!names_it || behind, "{place}: is not there without SFTP");
+        }
+    }
+}
+
 #[test]
 fn imports_point_down() {
     let mut wrong = Vec::new();

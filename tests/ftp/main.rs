@@ -334,6 +334,28 @@ fn the_server_connects_back_and_ipv6_is_spoken() {
     }
 }
 
+/// How long a text is nobody knows: its lines end otherwise where it is.
+#[test]
+fn a_text_comes_over_one_connection() {
+    for (kind, command, connections) in [("ascii", "TYPE A", 1), ("binary", "TYPE I", 3)] {
+        let server = server::start(script());
+        let options = [("split", "3"), ("ftp-type", kind)];
+        let outcome = download(&server, "f", &options);
+        assert_eq!(outcome.code, 0, "{}", outcome.message);
+        assert!(outcome.file == Some(data()));
+        let commands = server.commands.lock();
+        let count = |word: &str| {
+            commands
+                .iter()
+                .filter(|line| line.starts_with(word))
+                .count()
+        };
+        assert!(commands.contains(&command.to_owned()), "{commands:?}");
+        assert_eq!(count("SIZE") > 0, kind == "binary");
+        assert!(server.connections.load(Ordering::Relaxed) <= connections);
+    }
+}
+
 #[test]
 fn nothing_is_smuggled_into_commands() {
     let server = server::start(script());

@@ -18,6 +18,7 @@ mod faults;
 mod http2;
 mod identity;
 mod link_mirrors;
+mod metalinks;
 mod proxies;
 mod redirects;
 mod resume;
