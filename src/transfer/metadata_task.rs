@@ -281,10 +281,8 @@ impl MetadataTask {
         let trackers = self.magnet.trackers.iter();
         let tiers = trackers.map(|tracker| vec![tracker.clone()]).collect();
         match Metainfo::from_info(info, tiers) {
-            Ok(mut metainfo) => {
-                metainfo.web_seeds.clone_from(&self.magnet.web_seeds);
-                Done::Found(Box::new(metainfo))
-            }
+            // The web seeds of the link are taken over by the download that follows.
+            Ok(metainfo) => Done::Found(Box::new(metainfo)),
             Err(failure) => Done::Failed(failure),
         }
     }
