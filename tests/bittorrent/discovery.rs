@@ -84,7 +84,9 @@ fn a_link_that_led_to_a_private_torrent_leaves_it_no_peers_of_the_dht() {
         let child = node
             .handle
             .read(|registry| registry.get(parent).unwrap().followed_by()[0]);
-        let changes = vec![(id("bt-stop-timeout"), "2".to_owned())];
+        // Of the private one nobody gives anything.
+        let patience = if private { "2" } else { "0" };
+        let changes = vec![(id("bt-stop-timeout"), patience.to_owned())];
         let changed = node.handle.change_option(child, changes);
         node.engine.block_on(changed).unwrap();
         node.engine.block_on(node.handle.unpause(child)).unwrap();
