@@ -541,7 +541,7 @@ def swap_with_aria2c(world, ours_first):
 def calls(world):
     """What RPC says of a torrent while it is fetched and seeded."""
     home, port = world.place("home"), peers.free_port()
-    with Tracker() as tracker, closing(world.theirs(Libtorrent, upload_rate_limit=2_000_000)) as seed:
+    with Tracker() as tracker, closing(world.theirs(Libtorrent, upload_rate_limit=500_000)) as seed:
         what = world.one(tracker.url, comment="a comment", **{"creation date": 1234567890})
         seed.add(what, seed=True)
         with server(world, home, None, port, "--seed-ratio=0.0") as run:
@@ -557,6 +557,7 @@ def calls(world):
             lib.check(len(others) == 1 and others[0]["ip"] == IP and others[0]["seeder"] == "true"
                       and others[0]["peerId"].startswith("%2DLT") and
                       int(others[0]["downloadSpeed"]) > 0, f"{others}")
+            seed.session.apply_settings({"upload_rate_limit": 0})
             done = lib.wait_for("it to seed",
                                 lambda: (s := run.status(gid))["seeder"] == "true" and s, TIMEOUT)
             lib.check(done["status"] == "active" and set(done["bitfield"][:4]) == {"f"}, f"{done}")
