@@ -43,9 +43,7 @@ const SPILL: u64 = 4 << 20;
 const IDLE: Duration = Duration::from_secs(5);
 /// What blocks are received into, in bytes.
 const BUFFER_LEN: usize = 256 * 1024;
-/// Blocks written at once, 64 KiB. Longer writes make ext4 take larger pages, of which the system has
-/// none at hand: 256 MiB in writes of 1 MiB cost 0.6 s of system time in a virtual machine, in writes of
-/// 64 KiB 0.1 s. It also keeps apart what a disk is slow with and what takes long for being much.
+/// Blocks written at once: by how long a write takes a disk is judged, however much it writes.
 const WRITE_COUNT: usize = 4;
 /// Read at once for the hash of a piece that was spilled.
 const CHUNK: usize = 256 * 1024;
