@@ -128,7 +128,7 @@ pub fn bind(engine: EngineHandle, settings: &RpcSettings) -> Result<RpcServer, F
         guard,
         told_of_refusal: AtomicBool::new(false),
         request_len_max: settings.request_len_max,
-        room: RequestRoom::new(settings.request_len_max),
+        room: RequestRoom::new(settings.requests_len_max, settings.request_len_max),
         patience: settings.patience,
         busy: AtomicUsize::new(0),
         places: Arc::new(Semaphore::new(connections_max(settings))),

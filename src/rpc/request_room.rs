@@ -13,8 +13,6 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::warn;
 
-/// Bytes of all requests together. Two of the longest always find room.
-const ROOM_LEN: u64 = 64 << 20;
 /// What every request may have without being counted, so that small calls are always answered.
 const FREE_LEN: u64 = 16 << 10;
 
@@ -30,11 +28,11 @@ pub struct RequestRoom {
 pub struct NoRoom;
 
 impl RequestRoom {
-    /// For requests of at most so many bytes each.
-    pub fn new(request_len_max: u64) -> Arc<Self> {
+    /// Of so many bytes; two of the longest requests always find room.
+    pub fn new(len: u64, request_len_max: u64) -> Arc<Self> {
         Arc::new(Self {
             taken: AtomicU64::new(0),
-            len: ROOM_LEN.max(request_len_max.saturating_mul(2)),
+            len: len.max(request_len_max.saturating_mul(2)),
             told: AtomicBool::new(false),
         })
     }
@@ -158,7 +156,7 @@ mod tests {
 
     #[test]
     fn requests_share_the_room_and_give_it_back() {
-        let room = RequestRoom::new(2 << 20);
+        let room = RequestRoom::new(64 << 20, 2 << 20);
         let held: Vec<_> = (0..32).map(|_| room.enter()).collect();
         for one in &held {
             one.grow(FREE_LEN + (2 << 20)).expect("room");
@@ -174,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_longest_request_always_fits_twice() {
-        let room = RequestRoom::new(1 << 30);
+        let room = RequestRoom::new(64 << 20, 1 << 30);
         let (one, other) = (room.enter(), room.enter());
         one.grow(1 << 30).expect("room");
         other.grow(1 << 30).expect("room");

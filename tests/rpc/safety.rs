@@ -257,17 +257,21 @@ fn post_until(server: &Server, body: &str, status: u16) {
 
 #[test]
 fn half_sent_requests_do_not_fill_the_memory() {
-    const LEN: usize = 2 << 20;
-    let server = Server::start();
+    const LEN: usize = 128 << 10;
+    let limit = [("rpc-max-request-size", "128K")];
+    let server = Server::tuned(&limit, |settings| settings.requests_len_max = 2 << 20);
     let long = padded(LEN);
     let request = post("/jsonrpc", "", long.as_bytes());
     let (most, last) = request.split_at(request.len() - 1);
-    let mut senders: Vec<_> = (0..40).map(|_| server.connect()).collect();
-    for sender in &mut senders {
+    let mut senders = Vec::new();
+    let started = Instant::now();
+    while server.post(&long).status != 503 {
+        assert!(started.elapsed() < Duration::from_secs(30), "no 503");
+        let mut sender = server.connect();
         // Who is turned away may not get rid of it all.
         let _ = sender.write_all(most);
+        senders.push(sender);
     }
-    post_until(&server, &long, 503);
     assert_eq!(server.post(CALL).status, 200, "a small call is answered");
     let mut friend = server.websocket();
     friend.ask(CALL);
@@ -282,7 +286,8 @@ fn half_sent_requests_do_not_fill_the_memory() {
         Response::read(sender).map(|response| response.status)
     });
     let answered = answers.filter(|status| *status == Some(200)).count();
-    assert!((20..40).contains(&answered), "{answered} of 40 answered");
+    // So many fill the room; it is given back when they are answered.
+    assert!((1..=18).contains(&answered), "{answered} answered");
     post_until(&server, &long, 200);
     server.websocket().ask(&long);
 }

@@ -33,6 +33,8 @@ pub struct RpcSettings {
     /// Connections at a time; `None`: as many as half the files that may be open.
     pub connections_max: Option<usize>,
     pub patience: RpcPatience,
+    /// Bytes of all requests that are coming in; at least two of the longest find room.
+    pub requests_len_max: u64,
 }
 
 /// How long the RPC server waits for its clients.
@@ -83,6 +85,7 @@ impl From<&OptionSet> for RpcSettings {
             connections_max: Some(count(set.get(keys::RPC_MAX_CONNECTIONS)))
                 .filter(|count| *count > 0),
             patience: RpcPatience::default(),
+            requests_len_max: 64 << 20,
         }
     }
 }
