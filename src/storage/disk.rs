@@ -1,6 +1,6 @@
 //! Positioned reads and writes of one download's files.
 //!
-//! A write is one `pwritev` on the thread that has the bytes, without a lock or an allocation.
+//! A write is done by the thread that has the bytes, 64 KiB a call, without a lock or an allocation.
 //! While the device is slow the bytes go to its queue instead (see `device`). A queued write
 //! that fails is remembered: the next call and `sync` report it, and `lost` names the bytes, which the caller must no longer count as written.
 
