@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -65,7 +66,11 @@ impl Engine {
     /// # Errors
     /// The state directory cannot be had, or the system gives no thread.
     pub fn start(config: EngineConfig) -> Result<Engine, Failure> {
+        // One worker more than there are cores: every core can write, and somebody is left when a
+        // disk holds all of these writes (`storage::inline_gate`).
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let data = Builder::new_multi_thread()
+            .worker_threads(cores + 1)
             .thread_name("arioso-data")
             .enable_all()
             .build()

@@ -19,8 +19,6 @@ use crate::base::units::Rate;
 
 /// Gathered bytes wait no longer for more.
 const GATHER_TIME_MAX: Duration = Duration::from_millis(250);
-/// A silent server is looked after this often.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a server may take to say that a file has ended once all its bytes are there.
 const END_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -261,7 +259,7 @@ impl<S: FileServer> Filler<S> {
         let Some(body) = &mut self.body else {
             return Ok(More::No);
         };
-        let wanted = self.writer.wanted();
+        let wanted = (self.writer.wanted(), self.writer.look_after());
         let work = body.gather(
             &mut self.server,
             wanted,
@@ -295,7 +293,7 @@ impl Body {
     async fn gather(
         &mut self,
         server: &mut impl FileServer,
-        wanted: usize,
+        (wanted, look_after): (usize, Duration),
         lease: &Lease,
         total: Option<u64>,
         patience: Patience,
@@ -319,7 +317,7 @@ impl Body {
                 return Ok(More::Yes);
             }
             let deadline = match self.chunks.is_empty() {
-                true => began + LOOK_INTERVAL.min(patience.silence_max),
+                true => began + look_after.min(patience.silence_max),
                 false => began + GATHER_TIME_MAX,
             };
             match timeout_at(deadline.into(), server.read(lease.end())).await {

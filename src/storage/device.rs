@@ -9,7 +9,7 @@ use std::io::IoSlice;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
@@ -18,6 +18,7 @@ use super::disk::OpenFiles;
 use super::inline_gate;
 use super::memory::Memory;
 use super::pace::{CALM, Pace, PaceDetector, SLOW_WRITE};
+use super::sleep;
 
 /// Room that every queue has, however small `disk-cache` is.
 const CACHE_MIN: u64 = 1 << 20;
@@ -103,10 +104,11 @@ impl Device {
         self.slow.load(Ordering::Acquire)
     }
 
-    /// Takes in how long an inline write took. Free of locks while the device is fast.
-    pub fn note_write(&self, began: Instant) {
+    /// Takes in how long an inline write took on this thread, which had slept so often
+    /// ([`sleep::times_slept`]) when it began. Free of locks while the device is fast.
+    pub fn note_write(&self, began: Instant, slept: Option<u64>) {
         let now = Instant::now();
-        let took = now.saturating_duration_since(began);
+        let took = time_on_disk(began, now, slept);
         if took >= SLOW_WRITE {
             let pace = self.queue.lock().pace.handle_write(now, took);
             self.set_pace(pace);
@@ -243,15 +245,13 @@ impl Device {
 
     fn write_batch(&self, batch: &[Job]) {
         let Some(first) = batch.first() else { return };
-        let began = Instant::now();
+        let (began, slept) = (Instant::now(), sleep::times_slept());
         let mut slices: Vec<IoSlice<'_>> =
             batch.iter().map(|job| IoSlice::new(&job.data)).collect();
         let result = first.files.write_now(first.at, &mut slices);
         let now = Instant::now();
-        self.queue
-            .lock()
-            .pace
-            .handle_write(now, now.saturating_duration_since(began));
+        let took = time_on_disk(began, now, slept);
+        self.queue.lock().pace.handle_write(now, took);
         if let Err(failure) = result {
             let end = batch.last().map_or(first.at, Job::end);
             first.files.record_lost(first.at, end, failure);
@@ -268,6 +268,13 @@ impl Device {
         self.done.notify_all();
         self.room.notify_waiters();
     }
+}
+
+/// How long a write took, if that was the disk's doing: not where the thread never slept.
+fn time_on_disk(began: Instant, now: Instant, slept: Option<u64>) -> Duration {
+    let took = now.saturating_duration_since(began);
+    let was_busy = took >= SLOW_WRITE && slept.is_some() && sleep::times_slept() == slept;
+    if was_busy { Duration::ZERO } else { took }
 }
 
 fn limit(cache_len_max: u64) -> u64 {

@@ -1,6 +1,6 @@
 //! Positioned reads and writes of one download's files.
 //!
-//! A write is done by the thread that has the bytes, 64 KiB a call, without a lock or an allocation.
+//! A write is done by the thread that has the bytes, 64 KiB a call, without an allocation.
 //! While the device is slow the bytes go to its queue instead (see `device`). A queued write
 //! that fails is remembered: the next call and `sync` report it, and `lost` names the bytes, which the caller must no longer count as written.
 
@@ -18,11 +18,11 @@ use parking_lot::Mutex;
 
 use super::device::Device;
 use super::file_pool::{FilePool, Slot};
-use super::inline_gate::{self, Entry};
+use super::inline_gate::{self, Entry, Inside};
 use super::layout::{Layout, Part};
 use super::open::{self, OpenMode, is_regular, open_file};
 use super::vectored::{cut, write_whole};
-use super::{DiskSettings, failed};
+use super::{DiskSettings, failed, sleep};
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::units::Span;
 
@@ -41,6 +41,8 @@ pub struct OpenFiles {
     device: Arc<Device>,
     /// How many threads may write inline at the same time.
     inline_places: usize,
+    /// Held while writing inline.
+    turn: Mutex<()>,
     /// Length once `set_total` told it; `u64::MAX` before.
     ended_at: AtomicU64,
     /// Queued writes that have not been tried yet.
@@ -71,6 +73,7 @@ impl Files {
             settings: settings.clone(),
             device: Device::shared(0),
             inline_places: inline_gate::places_here(),
+            turn: Mutex::default(),
             ended_at: AtomicU64::new(layout.total().unwrap_or(u64::MAX)),
             pending: AtomicUsize::new(0),
             dirs_synced: AtomicBool::new(false),
@@ -123,17 +126,17 @@ impl Files {
         if shared.device.is_slow() {
             return self.write_queued(at, data);
         }
-        let began = Instant::now();
-        let result = match inline_gate::enter(shared.device.number, began, shared.inline_places) {
-            Entry::Inline(_inside) => shared.write_now(at, data),
-            Entry::LastWorker(_inside) => inline_gate::off_worker(|| shared.write_now(at, data)),
-            Entry::Stuck => {
-                shared.device.note_stall(began);
-                return self.write_queued(at, data);
+        let now = Instant::now();
+        match inline_gate::enter(shared.device.number, now, shared.inline_places) {
+            Entry::Inline(inside) => shared.write_in_turn(at, data, Some(&inside)),
+            Entry::LastWorker(inside) => {
+                inline_gate::off_worker(|| shared.write_in_turn(at, data, inside.as_ref()))
             }
-        };
-        shared.device.note_write(began);
-        result
+            Entry::Stuck => {
+                shared.device.note_stall(now);
+                self.write_queued(at, data)
+            }
+        }
     }
 
     fn write_queued(&self, at: u64, data: &mut [IoSlice<'_>]) -> Result<(), Failure> {
@@ -383,6 +386,24 @@ impl OpenFiles {
         };
         self.slots[index].note_opened(&file);
         Ok(file)
+    }
+
+    /// Writes on this thread, once it is its turn. The system, too, takes one write into a file at
+    /// a time, but it does not tell waiting for another thread from waiting for the disk.
+    fn write_in_turn(
+        &self,
+        at: u64,
+        data: &mut [IoSlice<'_>],
+        inside: Option<&Inside>,
+    ) -> Result<(), Failure> {
+        let _turn = self.turn.lock();
+        let (began, slept) = (Instant::now(), sleep::times_slept());
+        if let Some(inside) = inside {
+            inside.begin(self.device.number, began);
+        }
+        let result = self.write_now(at, data);
+        self.device.note_write(began, slept);
+        result
     }
 
     /// Writes on this thread.

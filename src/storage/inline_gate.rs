@@ -4,21 +4,25 @@
 //! that: the next one steps off its worker first, so that a stalled disk never stops the
 //! downloads of other disks. It also shows a write that has not come back, before it ends.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
+
+use super::sleep;
 
 /// A write that has been under way for this long makes its device slow.
 pub const STUCK: Duration = Duration::from_millis(50);
 
 const PLACES: usize = 16;
 
-/// One thread's write: device in `device`, start in nanoseconds since `EPOCH` in `since`; 0: free.
+/// One thread's write: its start in nanoseconds since `EPOCH` in `since` (0: free), the device's
+/// number plus one in `device` (0: it waits for its turn).
 #[derive(Default)]
 #[repr(align(64))]
 struct Place {
     since: AtomicU64,
     device: AtomicU64,
+    thread: AtomicU32,
 }
 
 static GATE: LazyLock<[Place; PLACES]> =
@@ -38,8 +42,20 @@ pub enum Entry {
 /// Holds a place in the gate.
 pub struct Inside(usize);
 
+impl Inside {
+    /// The write itself begins: from now on the device may turn out to hold it.
+    pub fn begin(&self, device: u64, now: Instant) {
+        let place = &GATE[self.0];
+        place.since.store(since_epoch(now), Ordering::Release);
+        place
+            .device
+            .store(device.wrapping_add(1), Ordering::Release);
+    }
+}
+
 impl Drop for Inside {
     fn drop(&mut self) {
+        GATE[self.0].device.store(0, Ordering::Release);
         GATE[self.0].since.store(0, Ordering::Release);
     }
 }
@@ -49,17 +65,21 @@ impl Drop for Inside {
 pub fn enter(device: u64, now: Instant, places: usize) -> Entry {
     let nanos = since_epoch(now);
     let mut mine = None;
+    let mut late = false;
     for (index, place) in GATE.iter().enumerate() {
         let since = place.since.load(Ordering::Acquire);
         if since == 0 {
-            if mine.is_none() && place.claim(nanos, device) {
+            if mine.is_none() && place.claim(nanos) {
                 mine = Some(Inside(index));
             }
         } else if nanos.saturating_sub(since) > STUCK.as_nanos() as u64
-            && place.device.load(Ordering::Acquire) == device
+            && place.is_writing_to(device)
         {
-            return Entry::Stuck;
+            late = true;
         }
+    }
+    if late && all_asleep(device) {
+        return Entry::Stuck;
     }
     match mine {
         Some(inside) if inside.0 < places => Entry::Inline(inside),
@@ -67,16 +87,28 @@ pub fn enter(device: u64, now: Instant, places: usize) -> Entry {
     }
 }
 
+/// Whether every thread that writes to the device sleeps. One that only waits for a core, or is at
+/// work, is not held by the disk.
+fn all_asleep(device: u64) -> bool {
+    let writing = GATE.iter().filter(|place| place.is_writing_to(device));
+    let mut threads = writing.map(|place| place.thread.load(Ordering::Acquire));
+    threads.all(sleep::is_asleep)
+}
+
 impl Place {
-    fn claim(&self, nanos: u64, device: u64) -> bool {
+    fn claim(&self, nanos: u64) -> bool {
         let free = self
             .since
             .compare_exchange(0, nanos, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok();
         if free {
-            self.device.store(device, Ordering::Release);
+            self.thread.store(sleep::this_thread(), Ordering::Release);
         }
         free
+    }
+
+    fn is_writing_to(&self, device: u64) -> bool {
+        self.device.load(Ordering::Acquire) == device.wrapping_add(1)
     }
 }
 

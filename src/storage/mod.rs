@@ -24,6 +24,7 @@ pub mod path;
 mod presence;
 pub mod progress;
 pub mod relocate;
+mod sleep;
 mod vectored;
 pub mod verify;
 

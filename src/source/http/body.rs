@@ -18,8 +18,6 @@ use crate::source::fault::{AT_ONCE, timed_out};
 
 /// Bytes of a slow server wait no longer for company.
 const GATHER_TIME_MAX: Duration = Duration::from_millis(250);
-/// A silent body is looked after this often.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Reading the unwanted rest of a body must not cost more than a new connection.
 const DRAIN_TIME_MAX: Duration = Duration::from_millis(500);
 const DRAIN_LEN_MAX: u64 = 64 * 1024;
@@ -76,13 +74,14 @@ impl Body {
     }
 
     /// Waits for bytes and gathers up to about `wanted` of them; returns early where the server
-    /// is slow. May be dropped and called again without loss.
+    /// is slow, or silent for `look_after`. May be dropped and called again without loss.
     ///
     /// # Errors
     /// A broken connection, or silence for longer than `silence_max`.
     pub async fn gather(
         &mut self,
         wanted: usize,
+        look_after: Duration,
         silence_max: Duration,
     ) -> Result<Gathered, Failure> {
         let began = Instant::now();
@@ -103,7 +102,7 @@ impl Body {
                 continue;
             }
             let deadline = match self.chunks.is_empty() {
-                true => began + LOOK_INTERVAL.min(silence_max),
+                true => began + look_after.min(silence_max),
                 false => began + GATHER_TIME_MAX,
             };
             match timeout_at(deadline, self.response.chunk()).await {

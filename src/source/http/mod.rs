@@ -320,7 +320,7 @@ impl Source {
         }
         let wanted = self.writer.wanted();
         let silence_max = self.shared.settings.connection.timeout;
-        let work = body.gather(wanted, silence_max);
+        let work = body.gather(wanted, self.writer.look_after(), silence_max);
         tokio::select! {
             biased;
             gathered = work => gathered.map_err(|failure| {

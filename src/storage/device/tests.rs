@@ -182,3 +182,21 @@ fn queued_bytes_are_written_although_the_download_is_dropped() {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_waited_for_a_core_does_not_make_the_disk_slow() {
+    let began = Instant::now();
+    let slept = sleep::times_slept();
+    let disk = Device::new(1101);
+    while began.elapsed() < SLOW_WRITE * 8 {
+        std::hint::spin_loop();
+    }
+    disk.note_write(began, slept);
+    // Even so the system may have put this thread to sleep, for a page of the program's.
+    assert!(!disk.is_slow() || sleep::times_slept() != slept);
+
+    std::thread::sleep(Duration::from_millis(1));
+    disk.note_write(began, slept);
+    assert!(disk.is_slow());
+}
