@@ -201,18 +201,13 @@ impl Search {
             })
         });
         let dht = spec.dht.clone().filter(|_| open);
-        if let Some(dht) = &dht {
-            for (host, port) in &spec.nodes {
-                dht.add_host(host.clone(), *port);
-            }
-        }
         let told = {
             let inputs = inputs.clone();
             move |told| drop(inputs.send(Input::Told(told)))
         };
         Self {
             trackers: Trackers::new(&spec, Arc::new(told)),
-            dht: DhtSearch::new(dht, spec.info_hash, spec.port, inputs),
+            dht: DhtSearch::new(dht, &spec, inputs),
             spec,
             found,
             _member: member,
@@ -269,6 +264,8 @@ struct DhtSearch {
     dht: Option<Arc<Dht>>,
     info_hash: InfoHash,
     port: Option<u16>,
+    /// Those the torrent names, until they have been asked.
+    nodes: Vec<(String, u16)>,
     inputs: UnboundedSender<Input>,
     /// `None` while a search runs.
     next_at: Option<Instant>,
@@ -280,17 +277,13 @@ struct DhtSearch {
 }
 
 impl DhtSearch {
-    fn new(
-        dht: Option<Arc<Dht>>,
-        info_hash: InfoHash,
-        port: Option<u16>,
-        inputs: UnboundedSender<Input>,
-    ) -> Self {
+    fn new(dht: Option<Arc<Dht>>, spec: &DiscoverySpec, inputs: UnboundedSender<Input>) -> Self {
         Self {
             next_at: dht.as_ref().map(|_| Instant::now()),
             dht,
-            info_hash,
-            port,
+            info_hash: spec.info_hash,
+            port: spec.port,
+            nodes: spec.nodes.clone(),
             inputs,
             done_at: None,
             lost: 0,
@@ -319,9 +312,10 @@ impl DhtSearch {
         self.eager = if want_more { self.eager + 1 } else { 0 };
         let (dht, inputs) = (dht.clone(), self.inputs.clone());
         let (info_hash, port) = (self.info_hash, self.port);
+        let nodes = std::mem::take(&mut self.nodes);
         tokio::spawn(async move {
             let (peers, mut named) = mpsc::unbounded_channel();
-            let mut searched = std::pin::pin!(dht.search(info_hash, port, peers));
+            let mut searched = std::pin::pin!(dht.search(info_hash, port, nodes, peers));
             let searched = loop {
                 tokio::select! {
                     searched = &mut searched => break searched,

@@ -20,6 +20,8 @@ use crate::base::rng::{Rng, random_bytes};
 use crate::net::dial;
 use crate::net::udp::{Datagrams, Family};
 
+/// A search does not wait longer for the names of nodes.
+const HOST_MAX: Duration = Duration::from_secs(5);
 /// The files are replaced so often, the first time sooner: who learnt nodes keeps them.
 const SAVE_FIRST: Duration = Duration::from_secs(120);
 const SAVE_EVERY: Duration = Duration::from_secs(1_800);
@@ -106,7 +108,7 @@ struct Running {
 /// Addresses that a name stands for.
 enum Resolved {
     Entries(Family, Vec<SocketAddr>),
-    Nodes(Vec<SocketAddr>),
+    Nodes(Search, Vec<SocketAddr>),
 }
 
 pub(super) struct Driver {
@@ -253,15 +255,20 @@ impl Driver {
         let now = Instant::now();
         match order {
             Order::Ping(address) => self.ping(now, address),
-            Order::Host(host, port) => {
+            Order::Search(search) if search.hosts.is_empty() => self.search(now, search, &[]),
+            Order::Search(search) => {
                 let (settings, resolved) = (self.spec.connection.clone(), self.resolved.clone());
                 tokio::spawn(async move {
-                    if let Ok(addresses) = dial::resolve(&host, port, &settings).await {
-                        let _ = resolved.send(Resolved::Nodes(addresses));
-                    }
+                    let hosts = search.hosts.iter().map(|(host, port)| {
+                        let resolving = dial::resolve(host, *port, &settings);
+                        tokio::time::timeout(HOST_MAX, resolving)
+                    });
+                    let found = futures_util::future::join_all(hosts).await;
+                    let addresses = found.into_iter().flatten().flatten().flatten();
+                    let entries = addresses.collect();
+                    let _ = resolved.send(Resolved::Nodes(search, entries));
                 });
             }
-            Order::Search(search) => self.search(now, search),
             Order::Save(done) => self.save(Some(done)),
         }
     }
@@ -274,13 +281,16 @@ impl Driver {
         }
     }
 
-    fn search(&mut self, now: Instant, search: Search) {
+    fn search(&mut self, now: Instant, search: Search, entries: &[SocketAddr]) {
         let owner = self.next_running;
         self.next_running += 1;
         let mut open = 0;
         for at in 0..self.sides.len() {
+            let family = self.sides[at].family;
+            let entries = entries.iter().copied();
+            let entries: Vec<_> = entries.filter(|it| Family::of(*it) == family).collect();
             if let Some(member) = self.member(at) {
-                let id = member.search(now, search.info_hash, search.port);
+                let id = member.search(now, search.info_hash, search.port, &entries);
                 self.owners.insert((at, id), owner);
                 open += 1;
             }
@@ -319,11 +329,7 @@ impl Driver {
                     }
                 }
             }
-            Resolved::Nodes(addresses) => {
-                for address in addresses {
-                    self.ping(now, address);
-                }
-            }
+            Resolved::Nodes(search, entries) => self.search(now, search, &entries),
         }
     }
 

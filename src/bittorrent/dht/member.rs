@@ -171,12 +171,18 @@ impl Member {
     }
 
     /// Looks for peers; with a port the closest nodes are told that we are one.
-    pub fn search(&mut self, now: Instant, info_hash: InfoHash, announce: Option<u16>) -> SearchId {
+    pub fn search(
+        &mut self,
+        now: Instant,
+        info_hash: InfoHash,
+        announce: Option<u16>,
+        named: &[SocketAddr],
+    ) -> SearchId {
         let goal = Goal::Peers {
             info_hash,
             announce,
         };
-        let id = self.begin(NodeId(info_hash.0), goal);
+        let id = self.begin(NodeId(info_hash.0), goal, named);
         // Whoever announced himself to us: nobody else may know of him in a small network.
         let known = self.store.some(now, info_hash, &mut self.rng);
         if !known.is_empty() {
@@ -186,13 +192,15 @@ impl Member {
         id
     }
 
-    fn begin(&mut self, target: NodeId, goal: Goal) -> SearchId {
+    /// Begins with the nodes that are known and those that somebody has named.
+    fn begin(&mut self, target: NodeId, goal: Goal, named: &[SocketAddr]) -> SearchId {
         let known = self.table.closest(target, 2 * BUCKET_LEN);
         let entries = match known.len() < BUCKET_LEN {
             true => &self.entries[..],
             false => &[],
         };
-        let lookup = Lookup::new(target, &known, entries);
+        let entries = [entries, named].concat();
+        let lookup = Lookup::new(target, &known, &entries);
         let id = self.next_search;
         self.next_search += 1;
         self.searches.insert(id, Search { lookup, goal });
@@ -277,13 +285,13 @@ impl Member {
             self.enter_wait = ENTER_AFTER;
             if let (false, Some(bits)) = (searching, self.table.poll_refresh(now)) {
                 let target = self.id().near(bits, &mut self.rng);
-                self.begin(target, Goal::Nodes);
+                self.begin(target, Goal::Nodes, &[]);
             }
         } else if !searching && now >= self.enter_at {
             self.enter_at = now + self.enter_wait;
             self.enter_wait = (self.enter_wait * 2).min(ENTER_AFTER_MAX);
             let target = self.id().near(159, &mut self.rng);
-            self.begin(target, Goal::Nodes);
+            self.begin(target, Goal::Nodes, &[]);
         }
         for node in self.table.questionable(now, PINGS_MAX) {
             self.ping_node(now, node.address, Some(node.id));

@@ -22,7 +22,6 @@ use crate::option::settings::ConnectionSettings;
 /// What the handle asks of the task.
 pub(super) enum Order {
     Ping(SocketAddr),
-    Host(String, u16),
     Search(Search),
     Save(oneshot::Sender<()>),
 }
@@ -31,6 +30,8 @@ pub(super) struct Search {
     pub info_hash: InfoHash,
     /// Announce us with this port.
     pub port: Option<u16>,
+    /// Nodes the torrent names, by name or address and port.
+    pub hosts: Vec<(String, u16)>,
     pub found: UnboundedSender<Vec<SocketAddr>>,
     pub done: oneshot::Sender<Searched>,
 }
@@ -108,24 +109,21 @@ impl Dht {
         let _ = self.orders.send(Order::Ping(address));
     }
 
-    /// A torrent names a node.
-    pub fn add_host(&self, host: String, port: u16) {
-        let _ = self.orders.send(Order::Host(host, port));
-    }
-
     /// One search for peers, through both families; peers are sent as they are named. With a port
     /// we are announced to the nodes closest to the torrent, as listening at it. Returns when it is
-    /// over, which can take a minute.
+    /// over, which can take a minute. Nodes that the torrent names (`hosts`) are asked as well.
     pub async fn search(
         &self,
         info_hash: InfoHash,
         port: Option<u16>,
+        hosts: Vec<(String, u16)>,
         found: UnboundedSender<Vec<SocketAddr>>,
     ) -> Searched {
         let (done, over) = oneshot::channel();
         let search = Search {
             info_hash,
             port,
+            hosts,
             found,
             done,
         };
@@ -226,8 +224,9 @@ mod tests {
         let (found, mut peers) = mpsc::unbounded_channel();
         let mut missing = expected.to_vec();
         for _ in 0..10 {
-            one.search(hash, Some(7_777), ignored.clone()).await;
-            let searched = other.search(hash, None, found.clone()).await;
+            one.search(hash, Some(7_777), Vec::new(), ignored.clone())
+                .await;
+            let searched = other.search(hash, None, Vec::new(), found.clone()).await;
             assert_eq!(searched.announced, 0);
             while let Ok(peers) = peers.try_recv() {
                 missing.retain(|peer| !peers.contains(peer));
@@ -281,13 +280,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_node_that_a_peer_names_is_asked() {
+    async fn a_node_that_a_peer_or_torrent_names_is_asked() {
         let loopback = connection("127.0.0.1");
         let start = || Dht::start(&settings(1, 1), &loopback, |_| None).unwrap();
         let (one, other, third) = (start(), start(), start());
         let address = SocketAddr::from(([127, 0, 0, 1], other.port_v4().unwrap()));
         one.add_node(address);
-        third.add_host("localhost".to_owned(), address.port());
+        let named = vec![("localhost".to_owned(), address.port())];
+        let (found, _) = mpsc::unbounded_channel();
+        third.search(InfoHash([3; 20]), None, named, found).await;
         until("known", || one.node_count() > 0 && third.node_count() > 0).await;
         let mut off = settings(1, 1);
         off.dht = false;

@@ -115,7 +115,7 @@ impl World {
     fn search(&mut self, number: u16, hash: InfoHash, port: Option<u16>) -> (SocketAddr, SearchId) {
         let at = address(number);
         let member = self.members.get_mut(&at).unwrap();
-        let id = member.search(self.now, hash, port);
+        let id = member.search(self.now, hash, port, &[]);
         self.flush(at);
         (at, id)
     }
