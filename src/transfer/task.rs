@@ -120,11 +120,6 @@ impl Task {
         };
         let follow = FollowSettings::new(&spec.options, &spec.job, spec.is_torrent_file);
         let gid = spec.gid;
-        // Until a server says where it is.
-        let uri = spec
-            .uris
-            .first()
-            .map_or_else(String::new, |uri| uri.to_string());
         Ok(Self {
             gid,
             world,
@@ -140,7 +135,7 @@ impl Task {
             settings,
             destination,
             digest: None,
-            origin: (None, uri),
+            origin: Default::default(),
             follow,
             hashing: PieceHashing::default(),
             content,

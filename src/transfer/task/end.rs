@@ -131,7 +131,11 @@ impl Task {
         let path = self.live.detail().path.clone();
         let Some(path) = path else { return };
         let target = self.target.as_ref();
-        let (content_type, uri) = self.origin.clone();
+        let (content_type, mut uri) = self.origin.clone();
+        if uri.is_empty() {
+            // An earlier process finished it.
+            uri = self.destination.uri.to_string();
+        }
         let document = DocumentFile {
             gid: self.gid,
             follow: self.follow,
