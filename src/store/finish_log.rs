@@ -6,10 +6,15 @@
 //! file goes; it is dropped when the store has said it all. A line survives the end of the process
 //! and not that of the machine, where control files are not trusted blindly either.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -20,6 +25,8 @@ use crate::base::gid::Gid;
 
 /// The file is written anew when it is longer than this, in bytes.
 const LEN_MAX: u64 = 64 << 10;
+/// A download does not wait longer for its line.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// Lines of downloads nobody knows that are kept.
 const ORPHANS_MAX: usize = 1000;
 
@@ -43,20 +50,27 @@ struct Line {
     finished: Finished,
 }
 
-/// The log, in the state directory.
+/// The log, in the state directory. A thread of its own writes it: the disk of the session may take
+/// seconds to answer, and downloads go on meanwhile.
 pub struct FinishLog {
-    path: PathBuf,
-    state: Mutex<State>,
+    lines: Arc<Mutex<Lines>>,
+    jobs: Sender<Job>,
+    /// The disk has not answered in time.
+    is_stalled: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
-struct State {
-    /// `None`: it could not be opened.
-    file: Option<File>,
-    len: u64,
-    lines: HashMap<Gid, Finished>,
+struct Lines {
+    by_gid: HashMap<Gid, Finished>,
     /// Paths of those whose GID the session never came to know.
     orphans: HashMap<PathBuf, Gid>,
+}
+
+enum Job {
+    /// A line, and who waits for it.
+    Append(Vec<u8>, SyncSender<()>),
+    /// Some lines are of no use any more.
+    Tidy,
 }
 
 impl FinishLog {
@@ -69,103 +83,162 @@ impl FinishLog {
             let line: Line = serde_json::from_str(line).ok()?;
             Some((line.gid.parse().ok()?, line.finished))
         });
-        let lines = match same_boot {
+        let by_gid = match same_boot {
             true => lines.collect(),
             false => HashMap::new(),
         };
-        let state = State {
-            lines,
-            ..State::default()
-        };
-        let log = Self {
+        let lines = Arc::new(Mutex::new(Lines {
+            by_gid,
+            ..Lines::default()
+        }));
+        let (jobs, inbox) = channel();
+        let is_stalled = Arc::new(AtomicBool::new(false));
+        let mut writer = Writer {
             path,
-            state: Mutex::new(state),
+            file: None,
+            len: 0,
+            lines: Arc::clone(&lines),
         };
-        log.rewrite(&mut log.state.lock());
-        log
+        writer.rewrite();
+        let stalled = Arc::clone(&is_stalled);
+        let thread = thread::Builder::new().name("arioso-finished".to_owned());
+        // Without a thread the inbox is gone: nothing is noted then.
+        let _ = thread.spawn(move || writer.run(&inbox, &stalled));
+        Self {
+            lines,
+            jobs,
+            is_stalled,
+        }
     }
 
     /// What was finished under this GID.
     pub fn of(&self, gid: Gid) -> Option<Finished> {
-        self.state.lock().lines.get(&gid).cloned()
+        self.lines.lock().by_gid.get(&gid).cloned()
     }
 
     /// What was finished at this path under a GID that was lost.
     pub fn orphan(&self, path: &Path) -> Option<Finished> {
-        let state = self.state.lock();
-        state.lines.get(state.orphans.get(path)?).cloned()
+        let lines = self.lines.lock();
+        lines.by_gid.get(lines.orphans.get(path)?).cloned()
     }
 
     /// Sorts the lines of an earlier process: `is_open` tells whether a download is there that has
     /// not ended; `None`: nobody knows it.
     pub fn sort(&self, is_open: impl Fn(Gid) -> Option<bool>) {
-        let mut state = self.state.lock();
-        state.lines.retain(|gid, _| is_open(*gid) != Some(false));
-        let unknown = state
-            .lines
-            .iter()
-            .filter(|(gid, _)| is_open(**gid).is_none());
+        let lines = &mut *self.lines.lock();
+        lines.by_gid.retain(|gid, _| is_open(*gid) != Some(false));
+        let unknown = lines.by_gid.iter();
+        let unknown = unknown.filter(|(gid, _)| is_open(**gid).is_none());
         let orphans: HashMap<_, _> = unknown
             .map(|(gid, finished)| (finished.path.clone(), *gid))
             .take(ORPHANS_MAX)
             .collect();
-        let is_kept = |gid: &Gid| is_open(*gid).is_some() || orphans.values().any(|it| it == gid);
-        state.lines.retain(|gid, _| is_kept(gid));
-        state.orphans = orphans;
+        let kept: HashSet<Gid> = orphans.values().copied().collect();
+        let is_kept = |gid: &Gid| is_open(*gid).is_some() || kept.contains(gid);
+        lines.by_gid.retain(|gid, _| is_kept(gid));
+        lines.orphans = orphans;
     }
 
-    /// A download is whole; its control file goes, or it is moved, next.
+    /// A download is whole; its control file goes, or it is moved, next. Blocks until the system
+    /// has the line, but not for a disk that stalls.
     pub fn note(&self, gid: Gid, finished: Finished) {
-        let mut state = self.state.lock();
-        if let Some(lost) = state.orphans.remove(&finished.path) {
-            state.lines.remove(&lost);
+        let line = encode(gid, &finished);
+        {
+            let mut lines = self.lines.lock();
+            if let Some(lost) = lines.orphans.remove(&finished.path) {
+                lines.by_gid.remove(&lost);
+            }
+            lines.by_gid.insert(gid, finished);
         }
-        let written = append(&mut state, gid, &finished);
-        state.lines.insert(gid, finished);
-        if let Err(error) = written {
-            debug!(%gid, %error, "a finished download is not noted");
+        // A path that is no text is not noted.
+        let Ok(line) = line else { return };
+        let (done, written) = sync_channel(1);
+        if self.jobs.send(Job::Append(line, done)).is_ok()
+            && !self.is_stalled.load(Ordering::Relaxed)
+            && written.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout)
+        {
+            self.is_stalled.store(true, Ordering::Relaxed);
         }
     }
 
     /// The store says now what has become of these.
     pub(super) fn settle(&self, gids: impl IntoIterator<Item = Gid>) {
-        let mut state = self.state.lock();
+        let mut lines = self.lines.lock();
+        let before = lines.by_gid.len();
         for gid in gids {
-            state.lines.remove(&gid);
+            lines.by_gid.remove(&gid);
         }
-        if state.len > LEN_MAX {
-            self.rewrite(&mut state);
-        } else if state.lines.is_empty() && state.len > 0 {
-            let emptied = state.file.as_ref().map(|file| file.set_len(0));
-            if matches!(emptied, Some(Ok(()))) {
-                state.len = 0;
-            }
+        if lines.by_gid.len() < before {
+            // An error means that there is no thread, and no file.
+            let _ = self.jobs.send(Job::Tidy);
         }
-    }
-
-    fn rewrite(&self, state: &mut State) {
-        // Not truncated in place: a kill must not take the lines that are still needed.
-        let written = file::replace(&self.path, |out| {
-            for (gid, finished) in &state.lines {
-                out.write_all(&encode(*gid, finished)?)?;
-            }
-            Ok(())
-        });
-        let opened = written.and_then(|()| File::options().append(true).open(&self.path));
-        if let Err(error) = &opened {
-            debug!(%error, "finished downloads are not noted");
-        }
-        state.file = opened.ok();
-        let metadata = state.file.as_ref().and_then(|file| file.metadata().ok());
-        state.len = metadata.map_or(0, |metadata| metadata.len());
     }
 }
 
-fn append(state: &mut State, gid: Gid, finished: &Finished) -> io::Result<()> {
-    let line = encode(gid, finished)?;
-    state.len += line.len() as u64;
-    let file = state.file.as_mut().ok_or(io::ErrorKind::NotFound)?;
-    file.write_all(&line)
+/// The file, on its thread.
+struct Writer {
+    path: PathBuf,
+    /// `None`: it could not be opened.
+    file: Option<File>,
+    /// Bytes in the file.
+    len: u64,
+    lines: Arc<Mutex<Lines>>,
+}
+
+impl Writer {
+    fn run(mut self, jobs: &Receiver<Job>, is_stalled: &AtomicBool) {
+        while let Ok(job) = jobs.recv() {
+            match job {
+                Job::Append(line, done) => {
+                    self.append(&line);
+                    // Nobody may be waiting any more.
+                    let _ = done.send(());
+                }
+                Job::Tidy => self.tidy(),
+            }
+            is_stalled.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn append(&mut self, line: &[u8]) {
+        self.len += line.len() as u64;
+        if let Some(Err(error)) = self.file.as_mut().map(|file| file.write_all(line)) {
+            debug!(%error, "a finished download is not noted");
+        }
+    }
+
+    fn tidy(&mut self) {
+        if self.len > LEN_MAX {
+            return self.rewrite();
+        }
+        // A line that is added to the table meanwhile is appended after this.
+        if self.len > 0 && self.lines.lock().by_gid.is_empty() {
+            let emptied = self.file.as_ref().map(|file| file.set_len(0));
+            if matches!(emptied, Some(Ok(()))) {
+                self.len = 0;
+            }
+        }
+    }
+
+    /// Not in place: a kill must not take the lines that are still needed.
+    fn rewrite(&mut self) {
+        let encoded = |(gid, finished): (&Gid, &Finished)| encode(*gid, finished).ok();
+        let lines: Vec<Vec<u8>> = self
+            .lines
+            .lock()
+            .by_gid
+            .iter()
+            .filter_map(encoded)
+            .collect();
+        let text = lines.concat();
+        let opened = file::replace(&self.path, |out| out.write_all(&text))
+            .and_then(|()| File::options().append(true).open(&self.path));
+        if let Err(error) = &opened {
+            debug!(%error, "finished downloads are not noted");
+        }
+        self.file = opened.ok();
+        self.len = text.len() as u64;
+    }
 }
 
 fn encode(gid: Gid, finished: &Finished) -> io::Result<Vec<u8>> {
@@ -195,6 +268,19 @@ mod tests {
         }
     }
 
+    /// The log's file once it has so many lines.
+    fn text(dir: &Path, lines: usize) -> String {
+        let begin = std::time::Instant::now();
+        loop {
+            let text = std::fs::read_to_string(dir.join("finished.log")).unwrap();
+            if text.lines().count() == lines && (lines == 0 || text.ends_with('\n')) {
+                return text;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(30), "{text}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     #[test]
     fn lines_are_there_until_the_store_says_so_and_until_the_next_boot() {
         let dir = tempfile::tempdir().unwrap();
@@ -202,21 +288,20 @@ mod tests {
         log.note(gid(1), finished("/a"));
         log.note(gid(2), finished("/b"));
         log.settle([gid(1)]);
+        let whole = text(dir.path(), 2);
         drop(log);
-        let text = std::fs::read_to_string(dir.path().join("finished.log")).unwrap();
-        let cut = &text[..text.len() - 3];
-        std::fs::write(dir.path().join("finished.log"), format!("{text}{cut}")).unwrap();
+        let cut = &whole[..whole.len() - 3];
+        std::fs::write(dir.path().join("finished.log"), format!("{whole}{cut}")).unwrap();
 
         let log = FinishLog::open(dir.path(), true);
         log.sort(|_| Some(true));
         assert_eq!(log.of(gid(2)), Some(finished("/b")));
         log.settle([gid(1), gid(2)]);
-        let len = std::fs::metadata(dir.path().join("finished.log"))
-            .unwrap()
-            .len();
-        assert_eq!((log.of(gid(2)), len), (None, 0));
+        assert_eq!(log.of(gid(2)), None);
+        text(dir.path(), 0);
 
         log.note(gid(3), finished("/c"));
+        text(dir.path(), 1);
         let log = FinishLog::open(dir.path(), false);
         assert_eq!(log.of(gid(3)), None);
     }
@@ -228,6 +313,7 @@ mod tests {
         for (number, path) in [(1, "/ended"), (2, "/open"), (3, "/lost")] {
             log.note(gid(number), finished(path));
         }
+        text(dir.path(), 3);
         let log = FinishLog::open(dir.path(), true);
         log.sort(|known| [None, Some(false), Some(true), None][known.value() as usize]);
         assert_eq!(
