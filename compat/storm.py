@@ -69,6 +69,7 @@ class World(Ledger):
         self.names = 0
         self.wrong, self.refetched, self.kills = [], [], 0
         self.late = []  # refetches above the bound
+        self.unanswered = []  # kills after which a start gave no answer in time
         self.named = defaultdict(int)
         self.tried = set()
         self.starts = []
@@ -118,9 +119,13 @@ class World(Ledger):
                     "--file-allocation=" + self.random.choice(["none", "prealloc", "falloc"]),
                     *self.args, state=self.work / "state", port=self.port, env=env,
                 )
-            except Failed:
+            except Failed as error:
                 if env is None:
-                    raise
+                    # Told in the table; a second time in a row it counts.
+                    check(not self.unanswered or self.unanswered[-1] != self.kills, error)
+                    self.unanswered.append(self.kills)
+                    self.starts.append(time.time())
+                    continue
                 self.note_kill(None, point)  # it died before it could answer
                 env = None
 
@@ -347,6 +352,7 @@ def table(worlds, points):
         ("  of a torrent, median", f"{statistics.median(of_torrents) / MIB:.2f} MiB"),
         ("  of a torrent, worst kill", f"{of_torrents[-1] / MIB:.2f} MiB"),
         ("fetched again beyond the bound", sum(len(world.late) for world in worlds)),
+        ("starts without an answer in time", sum(len(world.unanswered) for world in worlds)),
         ("lost or changed entries", sum(len(world.lost) for world in worlds)),
         ("wrong files", sum(len(world.wrong) for world in worlds)),
     ]
