@@ -79,11 +79,14 @@ pub struct DiscoverySpec {
 pub enum Found {
     /// Possibly known ones, possibly ourselves.
     Peers(Vec<SocketAddr>, Origin),
-    /// What a tracker said of the swarm.
-    Counts {
-        seeders: Option<u32>,
-        leechers: Option<u32>,
-    },
+    Counts(SwarmCounts),
+}
+
+/// What a tracker said of the swarm last; `None` where it did not say.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct SwarmCounts {
+    pub seeders: Option<u32>,
+    pub leechers: Option<u32>,
 }
 
 enum Order {
@@ -236,7 +239,9 @@ impl Search {
                 if let Some(answer) = self.trackers.handle(told) {
                     let (seeders, leechers) = (answer.seeders, answer.leechers);
                     if seeders.is_some() || leechers.is_some() {
-                        let _ = self.found.send(Found::Counts { seeders, leechers });
+                        let _ = self
+                            .found
+                            .send(Found::Counts(SwarmCounts { seeders, leechers }));
                     }
                     self.pass_on(answer.peers, Origin::Tracker);
                 }

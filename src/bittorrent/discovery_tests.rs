@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::timeout;
 
-use super::discovery::{Discovery, DiscoverySpec, Found, SwarmFigures};
+use super::discovery::{Discovery, DiscoverySpec, Found, SwarmCounts, SwarmFigures};
 use super::handshake::PeerId;
 use super::lpd_node::Lpd;
 use super::swarm::Origin;
@@ -194,10 +194,10 @@ async fn an_http_tracker_hears_everything_in_time() {
     }
     assert!(matches!(
         next(&mut inbox).await,
-        Found::Counts {
+        Found::Counts(SwarmCounts {
             seeders: Some(3),
             leechers: Some(4)
-        }
+        })
     ));
     assert_eq!(
         next_peers(&mut inbox).await,
@@ -228,10 +228,10 @@ async fn who_names_no_counts_is_asked_for_them() {
     );
     assert!(matches!(
         next(&mut inbox).await,
-        Found::Counts {
+        Found::Counts(SwarmCounts {
             seeders: Some(5),
             leechers: Some(6)
-        }
+        })
     ));
 }
 

@@ -12,6 +12,7 @@ use super::event::Subject;
 use super::state::{DownloadState, ListKind};
 use crate::base::error::{ErrorCode, Failure};
 use crate::base::gid::Gid;
+use crate::bittorrent::discovery::SwarmCounts;
 use crate::option::OptionSet;
 use crate::option::keys::{DIR, PIECE_LENGTH};
 use crate::store::Finished;
@@ -238,6 +239,13 @@ impl Download {
     /// Seeders among the connected peers of a torrent or magnet link; 0 unless it is active.
     pub fn seeders(&self) -> u32 {
         self.running().map_or(0, |live| live.seeders())
+    }
+
+    /// Seeders and leechers of the whole swarm, as its tracker counts them; of an active torrent or
+    /// magnet link.
+    pub fn swarm(&self) -> SwarmCounts {
+        self.running()
+            .map_or_else(SwarmCounts::default, |live| live.detail().swarm)
     }
 
     /// Whether everything wanted of a torrent is there and it would only give.

@@ -44,6 +44,8 @@ keys! {
     PieceLength = "pieceLength",
     Seeder = "seeder",
     Status = "status",
+    SwarmLeechers = "swarmLeechers",
+    SwarmSeeders = "swarmSeeders",
     TotalLength = "totalLength",
     UploadLength = "uploadLength",
     UploadSpeed = "uploadSpeed",
@@ -58,7 +60,11 @@ pub struct Keys(u32);
 impl Keys {
     /// aria2's keys. Ours are there only for those who name them.
     pub const ALL: Keys = Keys(
-        !(1 << Key::AllocatedLength as u32 | 1 << Key::FinishedAt as u32 | 1 << Key::Phase as u32),
+        !(1 << Key::AllocatedLength as u32
+            | 1 << Key::FinishedAt as u32
+            | 1 << Key::Phase as u32
+            | 1 << Key::SwarmLeechers as u32
+            | 1 << Key::SwarmSeeders as u32),
     );
 
     /// Those of these names; names nobody knows are ignored, no names at all mean every key of aria2's.
@@ -111,6 +117,14 @@ fn member(download: &Download, name: &str, key: Key, now: Instant, out: &mut dyn
         },
         Key::FinishedAt => match download.stopped_at().map(unix_ms) {
             Some(ms) => ms,
+            None => return,
+        },
+        Key::SwarmLeechers => match download.swarm().leechers {
+            Some(count) => u64::from(count),
+            None => return,
+        },
+        Key::SwarmSeeders => match download.swarm().seeders {
+            Some(count) => u64::from(count),
             None => return,
         },
         Key::VerifiedLength => match download.verified_len() {

@@ -10,6 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::base::bitfield::Bitfield;
 use crate::base::range_set::RangeSet;
+use crate::bittorrent::discovery::SwarmCounts;
 use crate::bittorrent::handshake::PeerId;
 use crate::limit::Meter;
 use crate::source::Identity;
@@ -57,6 +58,8 @@ pub struct Detail {
     pub uris: Vec<UriEntry>,
     pub servers: Vec<ServerEntry>,
     pub peers: Vec<Arc<PeerEntry>>,
+    /// All of the swarm, by its tracker.
+    pub swarm: SwarmCounts,
     /// The files, once they are settled; of one or several.
     pub layout: Option<Arc<Layout>>,
     /// Download speed; kept here so that it is gone when the transfer is.

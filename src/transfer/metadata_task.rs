@@ -212,7 +212,7 @@ impl MetadataTask {
             Input::Found(Found::Peers(addresses, origin)) => {
                 connections.learn(now, &addresses, origin);
             }
-            Input::Found(Found::Counts { .. }) => {}
+            Input::Found(Found::Counts(counts)) => self.live.detail().swarm = counts,
             Input::Inbound(inbound) => connections.accept(now, inbound, &Bitfield::new(0)),
             Input::Reports(reports) => {
                 for (id, report) in reports {

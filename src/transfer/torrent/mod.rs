@@ -138,7 +138,7 @@ impl Torrent {
             Input::Found(Found::Peers(addresses, origin)) => {
                 self.connections.learn(now, &addresses, origin);
             }
-            Input::Found(Found::Counts { .. }) => {}
+            Input::Found(Found::Counts(counts)) => self.live.detail().swarm = counts,
             Input::Inbound(inbound) => self.connections.accept(now, inbound, plan.map().have()),
         }
     }
