@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::choice::CryptoLevel;
 use super::keys;
 use super::set::OptionSet;
-use super::settings::HttpSettings;
+use super::settings::{HttpSettings, bytes, count, interval, path, seconds, text};
 use super::typed::PieceEnds;
 use crate::base::units::Rate;
 
@@ -87,7 +87,7 @@ impl From<&OptionSet> for BtSettings {
     fn from(set: &OptionSet) -> Self {
         Self {
             peer_count_max: count(set.get(keys::BT_MAX_PEERS)),
-            request_peer_speed_limit: Rate(number(set.get(keys::BT_REQUEST_PEER_SPEED_LIMIT))),
+            request_peer_speed_limit: Rate(bytes(set.get(keys::BT_REQUEST_PEER_SPEED_LIMIT))),
             require_crypto: set.get(keys::BT_REQUIRE_CRYPTO),
             crypto_level_min: set.get(keys::BT_MIN_CRYPTO_LEVEL),
             force_encryption: set.get(keys::BT_FORCE_ENCRYPTION),
@@ -95,7 +95,7 @@ impl From<&OptionSet> for BtSettings {
             exchange: set.get(keys::ENABLE_PEER_EXCHANGE),
             local_discovery: set.get(keys::BT_ENABLE_LPD),
             prioritize: set.get(keys::BT_PRIORITIZE_PIECE),
-            stop_timeout: some_seconds(set.get(keys::BT_STOP_TIMEOUT)),
+            stop_timeout: interval(set.get(keys::BT_STOP_TIMEOUT)),
             seed_ratio: set.get(keys::SEED_RATIO),
             seed_time: set.get(keys::SEED_TIME).map(minutes),
             hash_check_seed: set.get(keys::BT_HASH_CHECK_SEED),
@@ -110,11 +110,11 @@ impl From<&OptionSet> for BtSettings {
 
 impl From<&OptionSet> for TrackerSettings {
     fn from(set: &OptionSet) -> Self {
-        let seconds = |key| Duration::from_secs(number(set.get(key)));
+        let seconds = |key| seconds(set.get(key));
         Self {
             added: set.get(keys::BT_TRACKER),
             excluded: set.get(keys::BT_EXCLUDE_TRACKER),
-            interval: some_seconds(set.get(keys::BT_TRACKER_INTERVAL)),
+            interval: interval(set.get(keys::BT_TRACKER_INTERVAL)),
             connect_timeout: seconds(keys::BT_TRACKER_CONNECT_TIMEOUT),
             timeout: seconds(keys::BT_TRACKER_TIMEOUT),
             external_ip: text(set.get(keys::BT_EXTERNAL_IP)),
@@ -125,7 +125,7 @@ impl From<&OptionSet> for TrackerSettings {
 
 impl From<&OptionSet> for BtNetSettings {
     fn from(set: &OptionSet) -> Self {
-        let path = |key| text(set.get(key)).map(PathBuf::from);
+        let path = |key| path(set.get(key));
         Self {
             listen_ports: set.get(keys::LISTEN_PORT),
             dht_ports: set.get(keys::DHT_LISTEN_PORT),
@@ -136,7 +136,7 @@ impl From<&OptionSet> for BtNetSettings {
             dht_file_path: path(keys::DHT_FILE_PATH),
             dht_file_path6: path(keys::DHT_FILE_PATH6),
             dht_listen_addr6: text(set.get(keys::DHT_LISTEN_ADDR6)),
-            dht_message_timeout: Duration::from_secs(number(set.get(keys::DHT_MESSAGE_TIMEOUT))),
+            dht_message_timeout: seconds(set.get(keys::DHT_MESSAGE_TIMEOUT)),
             lpd_interface: text(set.get(keys::BT_LPD_INTERFACE)),
             peer_id_prefix: text(set.get(keys::PEER_ID_PREFIX)).unwrap_or_default(),
             peer_agent: text(set.get(keys::PEER_AGENT)).unwrap_or_default(),
@@ -151,24 +151,6 @@ impl From<&OptionSet> for BtNetSettings {
 
 /// aria2's own, which no documented option changes.
 const IDLE_MAX: Duration = Duration::from_secs(180);
-
-fn text(text: Option<Arc<str>>) -> Option<String> {
-    text.map(|text| text.to_string())
-}
-
-fn number(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
-}
-
-fn count(number: i64) -> usize {
-    usize::try_from(number).unwrap_or(0)
-}
-
-/// 0 means never.
-fn some_seconds(number: i64) -> Option<Duration> {
-    let seconds = u64::try_from(number).ok().filter(|seconds| *seconds > 0)?;
-    Some(Duration::from_secs(seconds))
-}
 
 fn minutes(minutes: f64) -> Duration {
     Duration::try_from_secs_f64(minutes * 60.0).unwrap_or(Duration::MAX)

@@ -27,20 +27,23 @@ pub use proxy::ProxySettings;
 pub use rpc::{RpcPatience, RpcSettings};
 pub use transfer::TransferSettings;
 
-fn text(text: Option<Arc<str>>) -> Option<String> {
+pub(super) fn text(text: Option<Arc<str>>) -> Option<String> {
     text.map(|text| text.to_string())
 }
 
-fn path(text: Option<Arc<str>>) -> Option<PathBuf> {
+pub(super) fn path(text: Option<Arc<str>>) -> Option<PathBuf> {
     text.map(|text| PathBuf::from(text.as_ref()))
 }
 
-fn seconds(number: i64) -> Duration {
-    Duration::from_secs(bytes(number))
+/// As long as aria2's longest times, 68 years: a point in time so far off can be told.
+const SECONDS_MAX: u64 = i32::MAX as u64;
+
+pub(super) fn seconds(number: i64) -> Duration {
+    Duration::from_secs(bytes(number).min(SECONDS_MAX))
 }
 
 /// Where 0 means never.
-fn interval(number: i64) -> Option<Duration> {
+pub(super) fn interval(number: i64) -> Option<Duration> {
     Some(seconds(number)).filter(|time| !time.is_zero())
 }
 
@@ -53,10 +56,36 @@ fn rate(number: i64) -> Rate {
     Rate(bytes(number))
 }
 
-fn bytes(number: i64) -> u64 {
+pub(super) fn bytes(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-fn count(number: i64) -> usize {
+pub(super) fn count(number: i64) -> usize {
     usize::try_from(number).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::option::bt_settings::BtSettings;
+    use crate::option::{OptionSet, keys};
+
+    #[test]
+    fn the_longest_times_end_some_day() {
+        let mut set = OptionSet::new();
+        for key in [
+            keys::SAVE_SESSION_INTERVAL,
+            keys::BT_TRACKER_INTERVAL,
+            keys::BT_STOP_TIMEOUT,
+        ] {
+            set.set_text(key.id, &i64::MAX.to_string()).unwrap();
+        }
+        let bt = BtSettings::from(&set);
+        let save = EngineSettings::from(&set).save_session_interval;
+        for time in [save, bt.tracker.interval, bt.stop_timeout] {
+            assert!(Instant::now().checked_add(time.unwrap()).is_some());
+        }
+    }
 }

@@ -225,8 +225,18 @@ async fn compressed_bodies_are_decoded_where_that_was_asked_for() {
     gzip.write_all(&data).unwrap();
     zlib.write_all(&data).unwrap();
     bare.write_all(&data).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let mut members = Vec::new();
+    for part in data.chunks(500_000) {
+        let mut member = GzEncoder::new(Vec::new(), Compression::fast());
+        member.write_all(part).unwrap();
+        members.extend(member.finish().unwrap());
+    }
     for (coding, body) in [
-        ("gzip", gzip.finish().unwrap()),
+        ("gzip", [&gzip[..], &[0; 512]].concat()),
+        ("gzip", [&gzip[..], b"no gzip"].concat()),
+        ("gzip", gzip),
+        ("gzip", members),
         ("deflate", zlib.finish().unwrap()),
         ("deflate", bare.finish().unwrap()),
     ] {
@@ -350,4 +360,23 @@ async fn odd_headers_are_tolerated() {
     rig.idle().await;
     rig.close().await;
     rig.check(b"hello", &[(0, 5)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_no_bytes_has_no_coding_either() {
+    for coding in ["gzip", "deflate"] {
+        let coding = format!("Content-Encoding: {coding}");
+        let origin =
+            Origin::start(move |_| Reply::new("200 OK", &[&coding, "Content-Length: 0"], &[]));
+        let mut setup = Setup {
+            file_len: None,
+            ..Setup::default()
+        };
+        setup.settings.accept_gzip = true;
+        let mut rig = setup.start(&origin.url("/f"), Opening::Whole);
+        rig.opened().await;
+        rig.fetch(0, u64::MAX);
+        assert!(matches!(rig.next().await, Event::Ended(0)));
+        rig.close().await;
+    }
 }

@@ -5,13 +5,13 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use bytes::Bytes;
-use flate2::write::MultiGzDecoder;
+use flate2::write::GzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 use reqwest::Response;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::fault;
-use super::response::Coding;
+use super::response::{Coding, Found};
 use crate::base::error::{ErrorCode, Failure, Retry};
 use crate::source::chunks::Chunks;
 use crate::source::fault::{AT_ONCE, timed_out};
@@ -42,6 +42,7 @@ pub struct Body {
     pub chunks: Chunks,
     /// Where the body ends in the file; nothing past it is taken.
     end: Option<u64>,
+    is_part: bool,
     decoder: Option<Decoder>,
     silent_since: Option<Instant>,
     ended: bool,
@@ -51,19 +52,25 @@ pub struct Body {
 
 impl Body {
     /// The body of a response whose first byte is byte `position` of the file.
-    pub fn new(response: Response, position: u64, end: Option<u64>, coding: Coding) -> Self {
+    pub fn new(response: Response, position: u64, found: &Found) -> Self {
         Self {
             response,
             chunks: Chunks::new(position),
-            end,
-            decoder: Decoder::new(coding),
+            end: found.body_end,
+            is_part: found.is_part,
+            decoder: Decoder::new(found.coding),
             silent_since: None,
             ended: false,
             failure: None,
         }
     }
 
-    /// Bytes that are not written yet, if their that is known.
+    /// Whether the file may go on behind it.
+    pub fn is_part(&self) -> bool {
+        self.is_part
+    }
+
+    /// Bytes that are not written yet, if that is known.
     pub fn rest(&self) -> Option<u64> {
         Some(self.end?.saturating_sub(self.chunks.position()))
     }
@@ -194,10 +201,47 @@ struct Decoder {
 }
 
 enum Inflate {
-    Gzip(Box<MultiGzDecoder<Vec<u8>>>),
+    Gzip(Box<Gzip>),
     /// `deflate` ought to be zlib's format (RFC 9110, 8.4.1.2), but some send bare deflate.
     Undecided,
     Deflate(Deflate),
+}
+
+/// A `gzip` body of one or several members (RFC 1952, 2.2).
+struct Gzip {
+    member: GzDecoder<Vec<u8>>,
+    /// Its first byte has come: a body may be empty, whatever coding its head names.
+    begun: bool,
+    /// What comes after the last member is no gzip and is left alone: some servers pad.
+    ended: bool,
+}
+
+impl Gzip {
+    /// Every member begins with it.
+    const FIRST_BYTE: u8 = 0x1f;
+
+    fn decode(&mut self, mut input: &[u8]) -> io::Result<Vec<u8>> {
+        let mut output = Vec::new();
+        while !self.ended && !input.is_empty() {
+            self.begun = true;
+            let taken = self.member.write(input)?;
+            output.append(self.member.get_mut());
+            if taken == 0 {
+                self.member.try_finish()?;
+                self.member = GzDecoder::new(Vec::new());
+                self.ended = input[0] != Self::FIRST_BYTE;
+            }
+            input = &input[taken..];
+        }
+        Ok(output)
+    }
+
+    fn finish(&mut self) -> io::Result<Vec<u8>> {
+        if self.begun && !self.ended {
+            self.member.try_finish()?;
+        }
+        Ok(std::mem::take(self.member.get_mut()))
+    }
 }
 
 /// A `deflate` body, of either format. The library's own writer does not tell whether the end came.
@@ -244,7 +288,11 @@ impl Decoder {
     fn new(coding: Coding) -> Option<Self> {
         let inner = match coding {
             Coding::Identity => return None,
-            Coding::Gzip => Inflate::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
+            Coding::Gzip => Inflate::Gzip(Box::new(Gzip {
+                member: GzDecoder::new(Vec::new()),
+                begun: false,
+                ended: false,
+            })),
             Coding::Deflate => Inflate::Undecided,
         };
         Some(Self {
@@ -260,9 +308,7 @@ impl Decoder {
             self.inner = Inflate::Deflate(Deflate::new(is_zlib));
         }
         let output = match &mut self.inner {
-            Inflate::Gzip(inner) => inner
-                .write_all(&input)
-                .map(|()| std::mem::take(inner.get_mut())),
+            Inflate::Gzip(inner) => inner.decode(&input),
             Inflate::Deflate(inner) => inner.decode(&input),
             Inflate::Undecided => Ok(Vec::new()),
         };
@@ -272,7 +318,7 @@ impl Decoder {
     /// What is left after the last byte, which has to be the end of the coding.
     fn finish(&mut self) -> Result<Bytes, Failure> {
         let output = match &mut self.inner {
-            Inflate::Gzip(inner) => inner.try_finish().map(|()| std::mem::take(inner.get_mut())),
+            Inflate::Gzip(inner) => inner.finish(),
             Inflate::Deflate(inner) => inner.finish().map(|()| Vec::new()),
             Inflate::Undecided => Ok(Vec::new()),
         };

@@ -197,12 +197,12 @@ impl Source {
             (found, response) = self.ask(&ask).await?;
         }
         self.exchange.share_no_more();
+        if let Some(from) = found.facts.body_from {
+            self.body = Some(Body::new(response, from, &found));
+        }
         let facts = found.facts;
         // Later responses have to agree with this one, too.
         self.expect = std::mem::take(&mut self.expect).agreed(&facts.identity);
-        if let Some(from) = facts.body_from {
-            self.body = Some(Body::new(response, from, found.body_end, found.coding));
-        }
         if !self.opened {
             self.opened = true;
             self.writer.report(Report::Opened(Box::new(facts)));
@@ -241,14 +241,11 @@ impl Source {
             if self.stream(lease, &mut at).await? == Flow::LeaseFull {
                 break;
             }
-            let whole = self
-                .body
-                .take()
-                .is_some_and(|body| body.ended_where_it_should());
-            if !whole {
+            let body = self.body.take();
+            let Some(body) = body.filter(Body::ended_where_it_should) else {
                 return Err(cut_short(at).into());
-            }
-            if lease.end() == u64::MAX {
+            };
+            if lease.end() == u64::MAX && !body.is_part() {
                 self.writer.report(Report::Ended(at));
                 return Ok(());
             }
@@ -256,10 +253,39 @@ impl Source {
             if at == began {
                 return Err(cut_short(at).into());
             }
+            if lease.end() == u64::MAX && self.is_end(at).await? {
+                self.writer.report(Report::Ended(at));
+                return Ok(());
+            }
         }
         self.settle_body().await?;
         self.writer.report(Report::Idle);
         Ok(())
+    }
+
+    /// Whether a file whose length was not known ends at byte `at`, where a part of it did: if the
+    /// server does not say so, it is asked for more.
+    async fn is_end(&mut self, at: u64) -> Result<bool, Halt> {
+        if self.expect.len.is_some() {
+            return Ok(self.expect.len == Some(at));
+        }
+        let range = Some(RangeAsk {
+            start: at,
+            end: None,
+        });
+        let more = Ask {
+            range,
+            ..Ask::default()
+        };
+        match self.open(more).await {
+            Ok(()) if self.body.is_some() => Ok(false),
+            Ok(()) => match self.expect.len {
+                Some(len) if len != at => Err(cut_short(at).into()),
+                _ => Ok(true),
+            },
+            Err(Halt::Failed(_)) if self.exchange.range_was_refused() => Ok(true),
+            Err(halt) => Err(halt),
+        }
     }
 
     /// Has a body open whose next byte is byte `at` of the file.

@@ -49,6 +49,8 @@ pub struct Found {
     pub facts: Facts,
     /// Where the body ends in the file, exclusive, if the response says so.
     pub body_end: Option<u64>,
+    /// The file may go on behind the body.
+    pub is_part: bool,
     pub coding: Coding,
 }
 
@@ -115,6 +117,7 @@ impl Head<'_> {
         Ok(Found {
             facts,
             body_end: len,
+            is_part: false,
             coding,
         })
     }
@@ -137,6 +140,7 @@ impl Head<'_> {
                 ..Facts::default()
             },
             body_end: Some(asked.end),
+            is_part: true,
             coding: Coding::Identity,
         })
     }
@@ -178,6 +182,7 @@ impl Head<'_> {
         Ok(Found {
             facts,
             body_end: end,
+            is_part: self.content_range().is_some(),
             coding: Coding::Identity,
         })
     }
@@ -192,6 +197,7 @@ impl Head<'_> {
                     ..self.facts(self.identity(Some(total))?)
                 },
                 body_end: None,
+                is_part: false,
                 coding: Coding::Identity,
             }),
             _ => Err(self.refusal()),
@@ -205,6 +211,7 @@ impl Head<'_> {
                 ..self.facts(Identity::default())
             },
             body_end: None,
+            is_part: false,
             coding: Coding::Identity,
         }
     }

@@ -293,3 +293,18 @@ fn a_file_that_changes_between_two_runs_is_not_joined() {
         );
     }
 }
+
+#[test]
+fn a_part_of_a_file_whose_length_nobody_tells_is_not_the_whole() {
+    let data = pattern(3 * MIB);
+    let body = data.clone();
+    let origin = Origin::start(move |seen| {
+        let start = asked(seen).map_or(0, |(start, _)| start);
+        if start >= body.len() {
+            return Reply::status("416 Range Not Satisfiable");
+        }
+        let end = (start + MIB).min(body.len());
+        part(&body, start, end, &format!("{start}-{}/*", end - 1))
+    });
+    download(&[], &[&origin.url("/f")]).is_complete(&data);
+}
