@@ -378,3 +378,28 @@ fn sftp_is_refused_with_a_sentence() {
     let expected = (1, "This arioso was built without SFTP");
     assert_eq!((outcome.code, outcome.message.as_str()), expected);
 }
+
+#[test]
+fn a_server_that_ignores_where_it_is_to_begin_gives_no_part() {
+    let ignores_rest = || {
+        server::start(Script {
+            ignores_rest: true,
+            ..script()
+        })
+    };
+    let engine = Engine::start(EngineConfig::default()).unwrap();
+    for mirror in [None, Some(server::start(script()))] {
+        let uris = [ignores_rest()].into_iter().chain(mirror);
+        let uris = uris.map(|server| format!("ftp://127.0.0.1:{}/f", server.port));
+        let options = [("split", "3"), ("uri-selector", "inorder")];
+        let outcome = run(&engine, AddRequest::uris(uris), &options);
+        assert_eq!(outcome.code, 0, "{}", outcome.message);
+        assert!(outcome.file == Some(data()));
+    }
+    let reset = Script {
+        ignores_rest: true,
+        reset: Some((400_000, 1)),
+        ..script()
+    };
+    fails(reset, 8);
+}

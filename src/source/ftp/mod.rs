@@ -12,10 +12,12 @@ pub mod reply;
 mod session;
 mod wire;
 
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::ClientConfig;
 use tokio::io::AsyncReadExt;
@@ -26,6 +28,7 @@ use self::path::FtpPath;
 use self::reply::Reply;
 use self::session::{Place, Session};
 use self::wire::Wire;
+use super::fault::timed_out;
 use super::filler::{self, FileServer, Patience, SeekError};
 use super::login::Login;
 use super::{Facts, Identity, Link, Opening, Target};
@@ -47,6 +50,8 @@ pub struct FtpShared {
     pub settings: FtpSettings,
     pub net: Arc<Net>,
     tls: OnceLock<Arc<ClientConfig>>,
+    /// Servers, as `host:port`, that have been seen to begin where they are told.
+    restarting: Mutex<HashSet<String>>,
 }
 
 impl FtpShared {
@@ -56,6 +61,7 @@ impl FtpShared {
             settings,
             net,
             tls: OnceLock::new(),
+            restarting: Mutex::default(),
         }
     }
 
@@ -126,6 +132,8 @@ struct FtpFile {
     path: FtpPath,
     session: Option<Session>,
     transfer: Option<Transfer>,
+    /// As SIZE told.
+    len: Option<u64>,
     /// Before the first use of a connection that was parked: it may be dead.
     was_parked: bool,
 }
@@ -165,6 +173,7 @@ impl FtpFile {
             path,
             session: None,
             transfer: None,
+            len: None,
             was_parked: false,
             shared,
         })
@@ -258,6 +267,39 @@ impl FtpFile {
         self.shared.settings.transfer_type == FtpType::Ascii
     }
 
+    fn server(&self) -> String {
+        format!("{}:{}", self.place.host, self.place.port)
+    }
+
+    /// Some servers take REST and send the whole file all the same, which nobody would notice in the
+    /// middle of it: before the first such request a server is asked for the last byte.
+    async fn prove_restart(&mut self) -> Result<(), SeekError> {
+        let Some(last) = self.len.and_then(|len| len.checked_sub(1)) else {
+            return Ok(());
+        };
+        if self.shared.restarting.lock().contains(&self.server()) {
+            return Ok(());
+        }
+        self.retrieve(last).await?;
+        let patience = self.shared.settings.connection.timeout;
+        let mut came = 0;
+        while let Some(bytes) = match timeout(patience, self.read(u64::MAX)).await {
+            Ok(read) => read?,
+            Err(_) => return Err(timed_out().into()),
+        } {
+            came += bytes.len();
+            if came > 1 {
+                debug!("the server sends the whole file wherever it is told to begin");
+                return Err(SeekError::WholeOnly);
+            }
+        }
+        // None at all: the file is shorter than the server says, which its end will show.
+        if came == 1 {
+            self.shared.restarting.lock().insert(self.server());
+        }
+        Ok(())
+    }
+
     /// Asks for the data from byte `at` on.
     async fn retrieve(&mut self, at: u64) -> Result<(), SeekError> {
         let file = self.path.file.clone();
@@ -322,13 +364,14 @@ impl FileServer for FtpFile {
             ranges = reply.is_intermediate();
             session.restart_is_set = ranges;
         }
+        self.len = len;
         Ok(Facts {
             identity: Identity {
                 len,
                 // Weak: comparable on one server only.
                 etag: modified.map(|time| format!("W/\"{time}\"")),
                 last_modified: None,
-                server: Some(format!("{}:{}", self.place.host, self.place.port)),
+                server: Some(self.server()),
                 digest: None,
             },
             ranges,
@@ -340,9 +383,17 @@ impl FileServer for FtpFile {
 
     async fn seek(&mut self, at: u64) -> Result<(), SeekError> {
         self.abandon().await;
-        let outcome = self.retrieve(at).await;
+        let proven = match at {
+            0 => Ok(()),
+            _ => self.prove_restart().await,
+        };
+        let outcome = match proven {
+            Ok(()) => self.retrieve(at).await,
+            Err(error) => Err(error),
+        };
         if outcome.is_err() {
             // What the server makes of a half-agreed transfer is not worth finding out.
+            self.transfer = None;
             self.session = None;
         }
         outcome
