@@ -1,6 +1,6 @@
 //! DHT nodes that give everybody the same answer.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 
 use crate::rig::{bencode, hex};
@@ -14,7 +14,13 @@ pub struct DhtNode {
 impl DhtNode {
     /// A node whose ID is made of one byte, with the nodes and peers it tells of.
     pub fn start(id: u8, nodes: Vec<u8>, peers: Vec<Vec<u8>>) -> Self {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), id, nodes, peers)
+    }
+
+    /// At an address of this machine, in the DHT of its family.
+    pub fn start_at(at: IpAddr, id: u8, nodes: Vec<u8>, peers: Vec<Vec<u8>>) -> Self {
+        let socket = UdpSocket::bind((at, 0)).unwrap();
+        let nodes_key = if at.is_ipv4() { "nodes" } else { "nodes6" };
         let address = socket.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let seen = asked.clone();
@@ -34,7 +40,7 @@ impl DhtNode {
                     answer.dict(|dict| {
                         dict.bytes("r").dict(|reply| {
                             reply.bytes("id").bytes([id; 20]);
-                            reply.bytes("nodes").bytes(&nodes);
+                            reply.bytes(nodes_key).bytes(&nodes);
                             reply.bytes("token").bytes("t");
                             reply
                                 .bytes("values")
@@ -60,4 +66,10 @@ impl DhtNode {
 /// A peer or the address of a node as the DHT writes it.
 pub fn compact(port: u16) -> Vec<u8> {
     [&[127, 0, 0, 1], &port.to_be_bytes()[..]].concat()
+}
+
+/// The same of `::1`.
+pub fn compact6(port: u16) -> Vec<u8> {
+    let ip = Ipv6Addr::LOCALHOST.octets();
+    [&ip, &port.to_be_bytes()[..]].concat()
 }

@@ -1,15 +1,16 @@
 //! Whom others learn of a torrent from, and by what ways its peers may be found.
 
-use std::net::UdpSocket;
+use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use arioso::AddRequest;
+use serde_json::json;
 
-use crate::dht::{DhtNode, compact};
+use crate::dht::{DhtNode, compact, compact6};
 use crate::origin::pattern;
-use crate::program::wait_for;
+use crate::program::{Home, free_port, wait_for};
 use crate::rig::{LEN, Node, Torrent, Tracker, bencode, id};
-use crate::running::Seed;
+use crate::running::{Program, Seed};
 use crate::stranger::Stranger;
 
 fn made(name: &str, private: bool) -> Torrent {
@@ -154,6 +155,51 @@ fn the_dht_has_the_port_of_its_option_and_keeps_its_nodes() {
     wait_for("a search by the node that was kept", || {
         entry.knows_of(&second.info_hash).then_some(())
     });
+}
+
+/// Whether a UDP socket of this machine is bound to this port of `::1` alone.
+fn is_bound_to_loopback(port: u16) -> bool {
+    let sockets = std::fs::read_to_string("/proc/net/udp6").unwrap();
+    sockets.contains(&format!(" 00000000000000000000000001000000:{port:04X} "))
+}
+
+#[test]
+fn peers_come_by_the_dht_of_ipv6_whose_nodes_are_kept() {
+    let [first, second] = ["first", "second"].map(|name| made(name, false));
+    let seed = Seed::start(&first);
+    seed.node.seed(&second, &[]);
+    let start = |id, nodes, peers| DhtNode::start_at(Ipv6Addr::LOCALHOST.into(), id, nodes, peers);
+    let knows = start(3, Vec::new(), vec![compact6(seed.node.port)]);
+    let known = compact6(knows.address.port());
+    let entry = start(2, [&[3; 20], &known[..]].concat(), Vec::new());
+
+    let home = Home::new();
+    let file = home.path("dht6.dat");
+    let port = free_port();
+    let run = |home, entry: SocketAddr| {
+        let options = [
+            "--enable-dht6=true",
+            "--dht-listen-addr6=::1",
+            &format!("--dht-entry-point6={entry}"),
+            &format!("--dht-file-path6={}", file.display()),
+            &format!("--dht-listen-port={port}"),
+        ];
+        Program::start_in(home, &[], &options)
+    };
+    let program = run(home, entry.address);
+    let gid = program.follow(&first.magnet(""), json!({}));
+    program.finish(&gid, &first);
+    assert!(entry.knows_of(&first.info_hash) && knows.knows_of(&first.info_hash));
+    assert!(is_bound_to_loopback(port));
+    let Program { home, server, .. } = program;
+    assert_eq!(server.stop(), 0);
+    let kept = std::fs::read(&file).unwrap();
+    assert!(kept.windows(known.len()).any(|part| part == known));
+
+    // There is no way into the DHT but what was kept.
+    let program = run(home, "[::1]:1".parse().unwrap());
+    let gid = program.follow(&second.magnet(""), json!({}));
+    program.finish(&gid, &second);
 }
 
 #[test]

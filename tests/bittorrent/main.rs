@@ -21,4 +21,6 @@ mod server;
 mod sources;
 mod stranger;
 mod swarm;
+#[path = "../support/tls_front.rs"]
+mod tls_front;
 mod trackers;

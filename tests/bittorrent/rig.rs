@@ -1,6 +1,7 @@
 //! Engines with ports of their own, torrents made on the spot, and a tracker that remembers.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -336,6 +337,10 @@ impl Tracker {
         self.origin.url("/announce")
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.origin.address()
+    }
+
     /// What was asked about a torrent (its info hash in hex).
     pub fn announces(&self, info_hash: &str) -> Vec<Seen> {
         let is_it = |seen: &Seen| {
@@ -345,6 +350,11 @@ impl Tracker {
         };
         let seen = self.origin.seen();
         seen.into_iter().filter(is_it).collect()
+    }
+
+    /// Whether somebody with this port has come.
+    pub fn knows(&self, port: u16) -> bool {
+        self.events().iter().any(|(known, _)| *known == port)
     }
 
     /// The events that were told, with the port of whom.

@@ -1,30 +1,32 @@
 //! Which trackers are asked, and what they are told.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
 use arioso::AddRequest;
 use arioso::engine::Download;
+use rustls::version::TLS13;
+use serde_json::json;
+use socket2::{Domain, Socket, Type};
 
-use crate::origin::pattern;
+use crate::origin::{Origin, Reply, pattern};
 use crate::program::{free_port, wait_for};
-use crate::rig::{LEN, Node, Torrent, Tracker, id, leech, one_file, query};
+use crate::rig::{LEN, Node, Torrent, Tracker, bencode, id, leech, one_file, query, unhex};
+use crate::running::Program;
+use crate::tls_front::{TlsFront, tls_file};
 
 #[test]
 fn the_user_says_which_trackers_are_asked() {
     let [named, more] = [(); 2].map(|()| Tracker::start());
     let torrent = Torrent::new("data.bin", &[("", pattern(LEN))], &[named.uri()], &[]);
-    let asked = |tracker: &Tracker, node: &Node| {
-        let mut events = tracker.events().into_iter();
-        events.any(|(port, _)| port == node.port)
-    };
     for excluded in [named.uri(), "*".to_owned()] {
         let node = Node::start(&[]);
         let request = leech(&torrent).with(id("bt-exclude-tracker"), excluded);
         node.add(request.with(id("bt-tracker"), more.uri()));
         wait_for("the tracker that was added", || {
-            asked(&more, &node).then_some(())
+            more.knows(node.port).then_some(())
         });
-        assert!(!asked(&named, &node));
+        assert!(!named.knows(node.port));
     }
 }
 
@@ -94,6 +96,103 @@ fn a_tracker_that_does_not_answer_is_not_waited_for() {
         tracker.announces(&torrent.info_hash).into_iter().next()
     });
     assert_eq!(query(&asked, "event").as_deref(), Some("started"));
+}
+
+/// A listener whose queue is full: whoever else dials it hears nothing, not even a refusal.
+fn deaf() -> (SocketAddr, Socket, Vec<TcpStream>) {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    listener.bind(&any.into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let dial = || TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok();
+    let queue = std::iter::from_fn(dial).collect();
+    (address, listener, queue)
+}
+
+#[test]
+fn a_tracker_that_cannot_be_dialled_is_not_waited_for() {
+    let deaf = deaf();
+    let tracker = Tracker::start();
+    // Two of them: 60 seconds for each, as without the option, are more than the test has.
+    let [one, other] = ["one", "other"].map(|path| format!("http://{}/{path}", deaf.0));
+    let trackers = [one, other, tracker.uri()];
+    let torrent = Torrent::new("data.bin", &[("", pattern(LEN))], &trackers, &[]);
+    let program = Program::start(&[
+        "--bt-tracker-connect-timeout=1",
+        "--bt-tracker-timeout=600",
+        "--connect-timeout=600",
+    ]);
+    program.add(&torrent, json!({}));
+    wait_for("the tracker that can be", || {
+        tracker.knows(program.port).then_some(())
+    });
+}
+
+#[test]
+fn a_tracker_of_https_is_asked_where_its_authority_is_trusted() {
+    let [tracker, next] = [(); 2].map(|()| Tracker::start());
+    let front = TlsFront::start(tracker.address(), "server.pem", &TLS13);
+    let uri = format!("https://localhost:{}/announce", front.address.port());
+    let trackers = [uri, next.uri()];
+    let torrent = Torrent::new("data.bin", &[("", pattern(LEN))], &trackers, &[]);
+    let seed = Node::start(&[]);
+    let plain = tracker.uri();
+    let options = [("bt-exclude-tracker", "*"), ("bt-tracker", &plain)];
+    seed.seed(&torrent, &options);
+    wait_for("the seed", || tracker.knows(seed.port).then_some(()));
+
+    let doubting = Program::start(&[]);
+    doubting.add(&torrent, json!({}));
+    // It is asked because nothing came of the first one.
+    wait_for("the next tracker", || {
+        next.knows(doubting.port).then_some(())
+    });
+    assert_eq!(front.names(), Vec::<String>::new());
+    assert!(!tracker.knows(doubting.port));
+
+    let authority = format!("--ca-certificate={}", tls_file("authority.pem").display());
+    let trusting = Program::start(&[&authority]);
+    let gid = trusting.add(&torrent, json!({}));
+    trusting.finish(&gid, &torrent);
+    assert!(tracker.knows(trusting.port));
+    assert_eq!(front.names()[0], "localhost");
+}
+
+#[test]
+fn the_counts_of_a_swarm_are_asked_for_where_the_answer_has_none() {
+    let torrent = Torrent::new("data.bin", &[("", pattern(LEN))], &[], &[]);
+    let info_hash = unhex(&torrent.info_hash);
+    let tracker = Origin::start(move |seen| {
+        let is_scrape = seen.path.starts_with("/scrape?");
+        let answer = bencode(|answer| {
+            answer.dict(|dict| {
+                if !is_scrape {
+                    dict.bytes("interval").int(1800);
+                    return;
+                }
+                dict.bytes("files").dict(|files| {
+                    files.bytes(&info_hash).dict(|counts| {
+                        counts.bytes("complete").int(7);
+                        counts.bytes("downloaded").int(9);
+                        counts.bytes("incomplete").int(5);
+                    });
+                });
+            });
+        });
+        Reply::file(&answer, seen, &[])
+    });
+    let program = Program::start(&[]);
+    let gid = program.add(&torrent, json!({"bt-tracker": tracker.url("/announce")}));
+    let counts = json!({"swarmSeeders": "7", "swarmLeechers": "5"});
+    wait_for("the counts", || {
+        let keys = json!([gid, ["swarmSeeders", "swarmLeechers"]]);
+        let status = program.server.call("aria2.tellStatus", keys);
+        (status == counts).then_some(())
+    });
+    // They are told to those who ask for them.
+    let status = program.server.call("aria2.tellStatus", json!([gid]));
+    assert_eq!(status["swarmSeeders"], json!(null));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! TLS before a plain origin: it remembers the server names clients asked for.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -9,6 +9,9 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
+
+/// How long one side is listened to before the other one is.
+const TURN: Duration = Duration::from_millis(10);
 
 pub struct TlsFront {
     pub address: SocketAddr,
@@ -69,23 +72,31 @@ fn serve(
     log: &Mutex<Vec<String>>,
 ) -> std::io::Result<()> {
     let session = ServerConnection::new(config).map_err(std::io::Error::other)?;
-    let mut tls = StreamOwned::new(session, stream);
-    // One request, one answer: enough to see whose connection is used for what.
-    let mut buf = [0; 16 * 1024];
     let mut inner = TcpStream::connect(origin)?;
+    stream.set_read_timeout(Some(TURN))?;
+    inner.set_read_timeout(Some(TURN))?;
+    let mut tls = StreamOwned::new(session, stream);
+    let mut buf = [0; 16 * 1024];
     loop {
-        let len = tls.read(&mut buf)?;
-        if len == 0 {
-            return Ok(());
+        if let Some(len) = hear(&mut tls, &mut buf)? {
+            let name = tls.conn.server_name().unwrap_or_default().to_owned();
+            log.lock().unwrap().push(name);
+            inner.write_all(&buf[..len])?;
         }
-        let name = tls.conn.server_name().unwrap_or_default().to_owned();
-        log.lock().unwrap().push(name);
-        inner.write_all(&buf[..len])?;
-        inner.set_read_timeout(Some(Duration::from_millis(300)))?;
-        while let Ok(len) = inner.read(&mut buf)
-            && len > 0
-        {
+        while let Some(len) = hear(&mut inner, &mut buf)? {
             tls.write_all(&buf[..len])?;
         }
+    }
+}
+
+/// What comes within a turn; `None`: nothing. That somebody has left is an error.
+fn hear(from: &mut impl Read, buf: &mut [u8]) -> std::io::Result<Option<usize>> {
+    match from.read(buf) {
+        Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+        Ok(len) => Ok(Some(len)),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
