@@ -374,6 +374,7 @@ impl OpenFiles {
     fn open_slot(&self, index: usize) -> Result<Arc<File>, Failure> {
         let target = &self.layout.files()[index];
         let single = self.layout.files().len() == 1;
+        let _opening = self.slots[index].opening();
         // The pool may close and reopen a file: only its first opening may truncate it.
         let again = self.slots[index].was_opened();
         let open = || open_file(target, self.mode, single, again);

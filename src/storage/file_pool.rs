@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock, Weak};
 
 use arc_swap::ArcSwapOption;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::base::error::Failure;
 
@@ -21,6 +21,8 @@ static POOL: LazyLock<FilePool> = LazyLock::new(FilePool::default);
 #[derive(Default)]
 pub struct Slot {
     file: ArcSwapOption<File>,
+    /// Held while the file is opened: only the first opening may make or truncate it.
+    opening: Mutex<()>,
     used: AtomicBool,
     dirty: AtomicBool,
     /// Device and inode of the file when it was first opened.
@@ -40,6 +42,11 @@ impl Slot {
             self.used.store(true, Ordering::Relaxed);
         }
         Some(file)
+    }
+
+    /// Lets one thread at a time open the file.
+    pub fn opening(&self) -> MutexGuard<'_, ()> {
+        self.opening.lock()
     }
 
     pub fn set_file(&self, file: Arc<File>) {

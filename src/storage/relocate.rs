@@ -31,6 +31,9 @@ pub enum Taken {
 /// cannot be made, 9 the other disk is full.
 pub fn relocate(from: &Path, to: &Path, taken: Taken) -> Result<PathBuf, Failure> {
     make_parent(to)?;
+    if is_same_place(from, to) {
+        return Ok(from.to_owned());
+    }
     let mut target = to.to_owned();
     loop {
         match rename(from, &target, taken == Taken::Replace) {
@@ -58,6 +61,12 @@ pub fn relocate(from: &Path, to: &Path, taken: Taken) -> Result<PathBuf, Failure
             Err(error) => return Err(failed(&error, ErrorCode::RenameFailed, "move", from)),
         }
     }
+}
+
+/// Whether both are one entry of one directory, whatever ways lead there.
+fn is_same_place(one: &Path, other: &Path) -> bool {
+    let dir = |path: &Path| dir_of(path).canonicalize().ok();
+    one.file_name() == other.file_name() && dir(one).is_some() && dir(one) == dir(other)
 }
 
 /// Renames and makes the new name last; without `replace` never over another file.
@@ -162,6 +171,25 @@ mod tests {
             }
             assert_eq!(path("f.bin").exists(), code.is_some());
         }
+    }
+
+    #[test]
+    fn what_is_there_already_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::create_dir(path("dl")).unwrap();
+        std::os::unix::fs::symlink(path("dl"), path("done")).unwrap();
+        fs::create_dir(path("dl/top")).unwrap();
+        fs::write(path("dl/f"), b"data").unwrap();
+        for taken in [Taken::Replace, Taken::Rename, Taken::Fail] {
+            for name in ["f", "top"] {
+                for to in ["dl", "done", "done/../done"] {
+                    let moved = relocate(&path("dl").join(name), &path(to).join(name), taken);
+                    assert_eq!(moved.unwrap(), path("dl").join(name));
+                }
+            }
+        }
+        assert_eq!(fs::read_dir(path("dl")).unwrap().count(), 2);
     }
 
     #[test]

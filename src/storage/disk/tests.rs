@@ -198,3 +198,33 @@ fn the_servers_time_is_kept() {
     }
     files.set_modified(i64::MIN).unwrap_or_default();
 }
+
+#[test]
+fn threads_that_open_a_file_at_once_lose_nothing() {
+    const THREADS: usize = 8;
+    for mode in [OpenMode::New, OpenMode::Fresh] {
+        for _ in 0..50 {
+            let dir = tempfile::tempdir().unwrap();
+            let mut list =
+                [0, 1].map(|number| LayoutFile::new(dir.path().join(format!("{number}")), 64));
+            list[1].selected = false;
+            let files = Files::open(Layout::multi(list.into()), &settings(), mode).unwrap();
+            let start = std::sync::Barrier::new(THREADS);
+            std::thread::scope(|scope| {
+                for thread in 0..THREADS {
+                    let (files, start) = (&files, &start);
+                    scope.spawn(move || {
+                        start.wait();
+                        let mut data = [IoSlice::new(b"12345678")];
+                        // As the writer thread of a slow device does it.
+                        files
+                            .shared
+                            .write_now(64 + 8 * thread as u64, &mut data)
+                            .unwrap();
+                    });
+                }
+            });
+            assert_eq!(read(&files, 64, 64).unwrap(), b"12345678".repeat(8));
+        }
+    }
+}
