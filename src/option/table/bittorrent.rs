@@ -461,8 +461,7 @@ options! { 3;
         tags: [Metalink, Bittorrent],
     }
 
-    /// List the files in the given torrents, Metalinks and magnet links with their numbers, and
-    /// exit.
+    /// List the files in the given torrents and Metalinks with their numbers, and exit.
     SHOW_FILES: bool = "show-files" {
         short: 'S',
         arg: "true|false",

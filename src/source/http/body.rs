@@ -20,7 +20,8 @@ use crate::source::fault::{AT_ONCE, timed_out};
 const GATHER_TIME_MAX: Duration = Duration::from_millis(250);
 /// Reading the unwanted rest of a body must not cost more than a new connection.
 const DRAIN_TIME_MAX: Duration = Duration::from_millis(500);
-const DRAIN_LEN_MAX: u64 = 64 * 1024;
+/// A longer rest is thrown away with its connection.
+pub const DRAIN_LEN_MAX: u64 = 64 * 1024;
 /// So much is decoded at once: at deflate's best ratio of 1 : 1032 it becomes 4 MiB.
 const DECODE_LEN: usize = 4 * 1024;
 

@@ -28,7 +28,7 @@ use reqwest::Response;
 use tracing::{Instrument, debug, info_span};
 use url::Url;
 
-use self::body::{Body, Gathered};
+use self::body::{Body, DRAIN_LEN_MAX, Gathered};
 use self::exchange::Exchange;
 use self::piece_seed::PieceAsk;
 use self::request::{Ask, Private, RangeAsk};
@@ -42,9 +42,6 @@ use crate::base::gid::Gid;
 use crate::base::secret::SafeUrl;
 use crate::net::{Net, Seat, is_long};
 use crate::option::settings::HttpSettings;
-
-/// A rest of a response that is read to keep its connection, rather than thrown away with it.
-const DRAIN_LEN_MAX: u64 = 64 * 1024;
 
 /// What all HTTP sources of one download share.
 pub struct HttpShared {
