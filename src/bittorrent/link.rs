@@ -84,8 +84,6 @@ pub enum PeerReport {
     Extensions(Box<ExtendedHandshake>),
     Metadata(bytes::Bytes),
     Pex(bytes::Bytes),
-    /// UDP port of the peer's DHT node. Our own node has been told already.
-    DhtPort(u16),
     /// Payload bytes sent to the peer since the last such report.
     Sent(u64),
     /// The disk failed: the download cannot go on.

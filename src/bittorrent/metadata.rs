@@ -16,6 +16,9 @@ pub const PART_LEN: u32 = 16 * 1024;
 pub const METADATA_LEN_MAX: u32 = 32 << 20;
 /// An answer that takes longer will not come.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
+/// A peer that refused, kept silent or sent no part at all is asked again after so long: it may
+/// have lacked the dictionary then.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// Parts asked of one peer at once.
 const OPEN_PER_PEER_MAX: usize = 4;
 
@@ -80,22 +83,34 @@ pub fn answer(info: &Bytes, part: u32) -> MetadataMessage {
     }
 }
 
-/// Where an info dictionary comes together. A peer decides its size by being asked first; should the
-/// hash be wrong in the end, all of it is thrown away and whoever sent parts is named.
+/// Where an info dictionary comes together. Its size is what most peers say, the first one where
+/// they are equal. Should the hash be wrong in the end, all of it is thrown away; where several had
+/// sent parts, one after the other has to send all of it from then on, so that only liars are named.
 #[derive(Debug)]
 pub struct MetadataFetch {
     info_hash: InfoHash,
-    /// Sizes peers claim. Each stands for an assembly of its own, so that a liar only spoils his.
+    /// Sizes peers claim.
     offers: HashMap<SourceId, Offer>,
     size: u32,
     parts: Vec<Part>,
+    /// Parts of several peers did not fit together.
+    mixed: bool,
+    /// Who sends all of it then.
+    only: Option<SourceId>,
 }
 
 #[derive(Debug)]
 struct Offer {
     size: u32,
     open: usize,
-    refused: bool,
+    refused_at: Option<Instant>,
+}
+
+impl Offer {
+    fn is_usable(&self, now: Instant) -> bool {
+        let over = |at| now.saturating_duration_since(at) >= AGAIN_AFTER;
+        self.refused_at.is_none_or(over)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -112,8 +127,10 @@ pub enum MetadataProgress {
     More,
     /// All of it, and its hash is right.
     Complete(Vec<u8>),
-    /// All of it, and its hash is wrong; these peers sent the parts.
-    Corrupt(Vec<SourceId>),
+    /// All of it, and its hash is wrong; this peer has sent all of it.
+    Corrupt(SourceId),
+    /// All of it, and its hash is wrong; so many peers have sent parts.
+    Mixed(usize),
 }
 
 impl MetadataFetch {
@@ -123,6 +140,8 @@ impl MetadataFetch {
             offers: HashMap::new(),
             size: 0,
             parts: Vec::new(),
+            mixed: false,
+            only: None,
         }
     }
 
@@ -137,28 +156,43 @@ impl MetadataFetch {
 
     /// A peer told the size of its dictionary (`metadata_size` of its handshake).
     pub fn add_peer(&mut self, peer: SourceId, size: u32) {
-        if size == 0 || size > METADATA_LEN_MAX {
+        let known = self.offers.get(&peer).map(|offer| offer.size);
+        if size == 0 || size > METADATA_LEN_MAX || known == Some(size) {
             return;
         }
         let offer = Offer {
             size,
             open: 0,
-            refused: false,
+            refused_at: None,
         };
+        self.remove_peer_from_parts(peer);
         self.offers.insert(peer, offer);
-        if self.size == 0 {
+        let count = |size| {
+            self.offers
+                .values()
+                .filter(|offer| offer.size == size)
+                .count()
+        };
+        if self.size == 0 || count(size) > count(self.size) {
             self.begin(size);
         }
     }
 
-    pub fn remove_peer(&mut self, peer: SourceId) {
+    pub fn remove_peer(&mut self, now: Instant, peer: SourceId) {
         self.offers.remove(&peer);
+        self.remove_peer_from_parts(peer);
+        self.change_size_if_nobody_has_it(now);
+    }
+
+    fn remove_peer_from_parts(&mut self, peer: SourceId) {
         for part in &mut self.parts {
             if matches!(part, Part::Asked { of, .. } if *of == peer) {
                 *part = Part::Missing;
             }
         }
-        self.change_size_if_nobody_has_it();
+        if self.only == Some(peer) {
+            self.begin(self.size);
+        }
     }
 
     /// Requests to send to this peer now. Ask again after every message, and every few seconds.
@@ -167,7 +201,10 @@ impl MetadataFetch {
         let Some(offer) = self.offers.get_mut(&peer) else {
             return Vec::new();
         };
-        if offer.refused || offer.size != self.size {
+        if !offer.is_usable(now) || offer.size != self.size {
+            return Vec::new();
+        }
+        if self.mixed && *self.only.get_or_insert(peer) != peer {
             return Vec::new();
         }
         let mut requests = Vec::new();
@@ -185,28 +222,44 @@ impl MetadataFetch {
     }
 
     /// Takes an answer of a peer.
-    pub fn handle_message(&mut self, peer: SourceId, message: MetadataMessage) -> MetadataProgress {
+    pub fn handle_message(
+        &mut self,
+        now: Instant,
+        peer: SourceId,
+        message: MetadataMessage,
+    ) -> MetadataProgress {
         match message {
-            MetadataMessage::Request { .. } => MetadataProgress::More,
+            MetadataMessage::Request { .. } => {}
             MetadataMessage::Reject { part } => {
                 if self.take_asked(peer, part) {
-                    if let Some(offer) = self.offers.get_mut(&peer) {
-                        offer.refused = true;
-                    }
-                    self.change_size_if_nobody_has_it();
+                    self.refuse(now, peer);
                 }
-                MetadataProgress::More
             }
             MetadataMessage::Data { part, data, .. } => {
                 let start = part.saturating_mul(PART_LEN);
                 let right = data.len() as u32 == PART_LEN.min(self.size.saturating_sub(start));
-                if self.take_asked(peer, part) && right {
-                    self.parts[part as usize] = Part::Here { from: peer, data };
-                    return self.check();
+                match self.take_asked(peer, part) {
+                    true if right => {
+                        self.parts[part as usize] = Part::Here { from: peer, data };
+                        return self.check(now);
+                    }
+                    true => self.refuse(now, peer),
+                    false => {}
                 }
-                MetadataProgress::More
             }
         }
+        MetadataProgress::More
+    }
+
+    /// Somebody else is asked for now.
+    fn refuse(&mut self, now: Instant, peer: SourceId) {
+        if let Some(offer) = self.offers.get_mut(&peer) {
+            offer.refused_at = Some(now);
+        }
+        if self.only == Some(peer) {
+            self.begin(self.size);
+        }
+        self.change_size_if_nobody_has_it(now);
     }
 
     /// Whether this part was asked of this peer; it counts as missing from now on.
@@ -229,53 +282,45 @@ impl MetadataFetch {
         true
     }
 
-    /// A peer that keeps silent counts as one that refused, until nobody else is left.
+    /// A peer that keeps silent counts as one that refused.
     fn forget_late(&mut self, now: Instant) {
-        let mut late = false;
+        let mut late = Vec::new();
         for part in &mut self.parts {
             if let Part::Asked { of, at } = part
                 && now.saturating_duration_since(*at) >= ANSWER_TIME_MAX
             {
                 if let Some(offer) = self.offers.get_mut(of) {
                     offer.open = 0;
-                    offer.refused = true;
                 }
+                late.push(*of);
                 *part = Part::Missing;
-                late = true;
             }
         }
-        if late {
-            self.change_size_if_nobody_has_it();
+        for peer in late {
+            self.refuse(now, peer);
         }
     }
 
     fn begin(&mut self, size: u32) {
         self.size = size;
         self.parts = vec![Part::Missing; size.div_ceil(PART_LEN) as usize];
+        self.only = None;
         for offer in self.offers.values_mut() {
             offer.open = 0;
         }
     }
 
-    fn change_size_if_nobody_has_it(&mut self) {
-        let usable = |offer: &&Offer| !offer.refused;
-        let mut sizes = self.offers.values().filter(usable).map(|offer| offer.size);
-        if sizes.clone().any(|size| size == self.size) {
-            return;
-        }
-        match sizes.next() {
-            Some(size) => self.begin(size),
-            None if self.offers.is_empty() => {}
-            None => {
-                // Everybody refused: some did so only because they lacked it then.
-                for offer in self.offers.values_mut() {
-                    offer.refused = false;
-                }
-            }
+    fn change_size_if_nobody_has_it(&mut self, now: Instant) {
+        let usable = self.offers.values().filter(|offer| offer.is_usable(now));
+        let mut sizes = usable.map(|offer| offer.size);
+        if !sizes.clone().any(|size| size == self.size)
+            && let Some(size) = sizes.next()
+        {
+            self.begin(size);
         }
     }
 
-    fn check(&mut self) -> MetadataProgress {
+    fn check(&mut self, now: Instant) -> MetadataProgress {
         let mut info = Vec::with_capacity(self.size as usize);
         let mut senders = Vec::new();
         for part in &self.parts {
@@ -290,12 +335,14 @@ impl MetadataFetch {
         if InfoHash::of(&info) == self.info_hash {
             return MetadataProgress::Complete(info);
         }
-        for sender in &senders {
-            self.offers.remove(sender);
-        }
         self.begin(self.size);
-        self.change_size_if_nobody_has_it();
-        MetadataProgress::Corrupt(senders)
+        let [sender] = senders[..] else {
+            self.mixed = true;
+            return MetadataProgress::Mixed(senders.len());
+        };
+        self.offers.remove(&sender);
+        self.change_size_if_nobody_has_it(now);
+        MetadataProgress::Corrupt(sender)
     }
 }
 
@@ -359,7 +406,7 @@ mod tests {
             let MetadataMessage::Request { part } = request else {
                 panic!("not a request");
             };
-            last = fetch.handle_message(peer, answer(info, part));
+            last = fetch.handle_message(now, peer, answer(info, part));
         }
         last
     }
@@ -373,11 +420,11 @@ mod tests {
         fetch.add_peer(B, info.len() as u32);
         assert_eq!(fetch.requests_for(now, A).len(), 3);
         assert_eq!(
-            fetch.handle_message(A, answer(&info, 0)),
+            fetch.handle_message(now, A, answer(&info, 0)),
             MetadataProgress::More
         );
         assert_eq!(fetch.progress(), (info.len() as u32, PART_LEN));
-        fetch.remove_peer(A);
+        fetch.remove_peer(now, A);
         assert_eq!(
             serve(&mut fetch, now, B, &info),
             MetadataProgress::Complete(info.to_vec())
@@ -393,9 +440,12 @@ mod tests {
         fetch.add_peer(A, info.len() as u32);
         assert_eq!(
             serve(&mut fetch, now, A, &wrong),
-            MetadataProgress::Corrupt(vec![A])
+            MetadataProgress::Corrupt(A)
         );
+        // Somebody with another size comes and goes.
         fetch.add_peer(A, 5);
+        assert_eq!(fetch.requests_for(now, A).len(), 1);
+        fetch.remove_peer(now, A);
         fetch.add_peer(B, info.len() as u32);
         assert_eq!(
             serve(&mut fetch, now, B, &info),
@@ -407,7 +457,7 @@ mod tests {
         fetch.add_peer(A, 5);
         fetch.add_peer(B, info.len() as u32);
         assert!(fetch.requests_for(now, B).is_empty());
-        fetch.remove_peer(A);
+        fetch.remove_peer(now, A);
         assert_eq!(
             serve(&mut fetch, now, B, &info),
             MetadataProgress::Complete(info.to_vec())
@@ -432,10 +482,86 @@ mod tests {
         let mut fetch = MetadataFetch::new(InfoHash::of(&info));
         fetch.add_peer(A, info.len() as u32);
         fetch.requests_for(now, A);
-        fetch.handle_message(A, MetadataMessage::Reject { part: 0 });
+        fetch.handle_message(now, A, MetadataMessage::Reject { part: 0 });
         fetch.add_peer(B, info.len() as u32);
         assert_eq!(fetch.requests_for(now, B).len(), 1);
         assert!(fetch.requests_for(now, A).is_empty());
+    }
+
+    #[test]
+    fn one_liar_among_honest_peers_is_named_alone() {
+        let info = info();
+        let now = Instant::now();
+        let mut fetch = MetadataFetch::new(InfoHash::of(&info));
+        let wrong: Bytes = vec![0; info.len()].into();
+        let len = info.len() as u32;
+        fetch.add_peer(A, len);
+        assert_eq!(fetch.requests_for(now, A).len(), 3);
+        fetch.add_peer(B, len);
+        fetch.handle_message(now, A, answer(&wrong, 0));
+        for part in 1..3 {
+            fetch.handle_message(now, A, MetadataMessage::Reject { part });
+        }
+        let mixed = serve(&mut fetch, now, B, &info);
+        assert_eq!(mixed, MetadataProgress::Mixed(2));
+        // The liar's turn comes first this time.
+        let later = now + AGAIN_AFTER;
+        assert_eq!(fetch.requests_for(later, A).len(), 3);
+        assert!(fetch.requests_for(later, B).is_empty());
+        for part in 0..2 {
+            fetch.handle_message(later, A, answer(&wrong, part));
+        }
+        let corrupt = fetch.handle_message(later, A, answer(&wrong, 2));
+        assert_eq!(corrupt, MetadataProgress::Corrupt(A));
+        let complete = MetadataProgress::Complete(info.to_vec());
+        assert_eq!(serve(&mut fetch, later, B, &info), complete);
+    }
+
+    #[test]
+    fn who_sends_parts_of_a_wrong_length_or_refuses_is_left_alone_for_a_while() {
+        let info = info();
+        let now = Instant::now();
+        let len = info.len() as u32;
+        let short = MetadataMessage::Data {
+            part: 0,
+            total: len,
+            data: Bytes::from_static(b"short"),
+        };
+        for answer in [short, MetadataMessage::Reject { part: 0 }] {
+            let mut fetch = MetadataFetch::new(InfoHash::of(&info));
+            fetch.add_peer(A, len);
+            fetch.requests_for(now, A);
+            fetch.handle_message(now, A, answer);
+            for part in 1..3 {
+                fetch.handle_message(now, A, MetadataMessage::Reject { part });
+            }
+            assert!(fetch.requests_for(now, A).is_empty(), "not at once again");
+            // Saying hello again changes nothing.
+            fetch.add_peer(A, len);
+            assert!(fetch.requests_for(now, A).is_empty());
+            fetch.add_peer(B, len);
+            let complete = MetadataProgress::Complete(info.to_vec());
+            assert_eq!(serve(&mut fetch, now, B, &info), complete);
+        }
+        let mut fetch = MetadataFetch::new(InfoHash::of(&info));
+        fetch.add_peer(A, len);
+        fetch.requests_for(now, A);
+        fetch.handle_message(now, A, MetadataMessage::Reject { part: 0 });
+        assert_eq!(fetch.requests_for(now + AGAIN_AFTER, A).len(), 1);
+    }
+
+    #[test]
+    fn most_peers_decide_the_size() {
+        let info = info();
+        let now = Instant::now();
+        let mut fetch = MetadataFetch::new(InfoHash::of(&info));
+        fetch.add_peer(A, METADATA_LEN_MAX);
+        assert_eq!(fetch.requests_for(now, A).len(), OPEN_PER_PEER_MAX);
+        fetch.add_peer(B, info.len() as u32);
+        assert!(fetch.requests_for(now, B).is_empty());
+        fetch.add_peer(SourceId(3), info.len() as u32);
+        let complete = MetadataProgress::Complete(info.to_vec());
+        assert_eq!(serve(&mut fetch, now, B, &info), complete);
     }
 
     #[test]

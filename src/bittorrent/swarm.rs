@@ -17,6 +17,9 @@ const KNOWN_MAX: usize = 2_000;
 /// After a failure a peer is left alone for so long, then for twice as long and so on.
 const BACKOFF: Duration = Duration::from_secs(60);
 const BACKOFF_MAX: Duration = Duration::from_secs(3_600);
+/// Two that dial each other at once each hang up what the other keeps. The one of the lesser id
+/// tries again after so long, the other one leaves it time.
+const CLASHED: Duration = Duration::from_secs(5);
 /// Then it is forgotten; whoever still knows it may tell us again.
 const FAILURES_MAX: u32 = 6;
 /// Connections being set up at once.
@@ -42,7 +45,7 @@ pub enum Parting {
     Failed,
     /// It broke off later.
     Lost,
-    /// Neither side had anything for the other; pointless before we want more again.
+    /// Neither side had anything for the other: dialling it again is pointless.
     Useless,
     /// It is ourselves, or sends nonsense: not dialled again. See [`Swarm::ban`] for who dials us.
     Hopeless,
@@ -50,10 +53,14 @@ pub enum Parting {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
-    Idle { not_before: Instant },
+    Idle {
+        not_before: Instant,
+    },
     Dialling,
     Connected,
     Useless,
+    /// Whoever listens there is connected to us by another address: dialled once that is over.
+    Twin(PeerId),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -155,7 +162,7 @@ impl Swarm {
         let worst = self
             .known
             .iter()
-            .filter(|(_, peer)| matches!(peer.state, State::Idle { .. } | State::Useless))
+            .filter(|(_, peer)| !matches!(peer.state, State::Dialling | State::Connected))
             .filter(|(_, peer)| peer.failures > 0 || peer.state == State::Useless)
             .max_by_key(|(address, peer)| (peer.failures, **address))
             .map(|(address, _)| *address);
@@ -259,7 +266,7 @@ impl Swarm {
     }
 
     /// The handshake is done. False when it is ourselves or somebody connected already: hang up
-    /// and call [`Self::part`] with [`Parting::Hopeless`] or [`Parting::Useless`].
+    /// and call [`Self::part`] with [`Parting::Hopeless`] or [`Self::part_twin`].
     pub fn greet(&mut self, address: SocketAddr, id: PeerId) -> bool {
         let address = canonical(address);
         let Some(peer) = self.known.get_mut(&address) else {
@@ -277,10 +284,18 @@ impl Swarm {
         true
     }
 
+    /// Hung up on a second connection with the peer of this id.
+    pub fn part_twin(&mut self, now: Instant, address: SocketAddr, id: PeerId) {
+        self.part(now, address, Parting::Lost);
+        if let Some(peer) = self.known.get_mut(&canonical(address)) {
+            peer.state = State::Twin(id);
+        }
+    }
+
     /// The encrypted handshake failed where a plain one is allowed: dial again at once.
     pub fn retry_plain(&mut self, now: Instant, address: SocketAddr) {
         let address = canonical(address);
-        self.release(address);
+        self.release(now, address);
         if let Some(peer) = self.known.get_mut(&address) {
             peer.try_plain = true;
             peer.state = State::Idle { not_before: now };
@@ -290,7 +305,7 @@ impl Swarm {
     /// A connection, or the attempt at one, ended.
     pub fn part(&mut self, now: Instant, address: SocketAddr, parting: Parting) {
         let address = canonical(address);
-        self.release(address);
+        self.release(now, address);
         let Some(peer) = self.known.get_mut(&address) else {
             return;
         };
@@ -328,7 +343,7 @@ impl Swarm {
         };
     }
 
-    fn release(&mut self, address: SocketAddr) {
+    fn release(&mut self, now: Instant, address: SocketAddr) {
         match self.known.get(&address).map(|peer| peer.state) {
             Some(State::Dialling) => {
                 self.dialling -= 1;
@@ -337,28 +352,37 @@ impl Swarm {
             Some(State::Connected) => self.busy -= 1,
             _ => {}
         }
-        self.ids.retain(|_, known| *known != address);
-    }
-
-    /// A peer that dialled us told the port it listens at: it can be dialled from now on.
-    pub fn learn_port(&mut self, now: Instant, address: SocketAddr, port: u16) {
-        let listening = SocketAddr::new(canonical(address).ip(), port);
-        if listening != canonical(address) && self.add(now, listening, Origin::Exchange) {
-            // It is connected: dial it only once that is over.
-            if let Some(peer) = self.known.get_mut(&listening) {
+        let gone = self.ids.iter().find(|(_, known)| **known == address);
+        let Some(id) = gone.map(|(id, _)| *id) else {
+            return;
+        };
+        self.ids.remove(&id);
+        let wait = match self.ours.0 < id.0 {
+            true => CLASHED,
+            false => BACKOFF,
+        };
+        for peer in self.known.values_mut() {
+            if peer.state == State::Twin(id) {
                 peer.state = State::Idle {
-                    not_before: now + BACKOFF,
+                    not_before: now + wait,
                 };
             }
         }
     }
 
-    /// We want more than before (files were selected): peers that were of no use may be.
-    pub fn revive(&mut self, now: Instant) {
-        for peer in self.known.values_mut() {
-            if peer.state == State::Useless && peer.failures < FAILURES_MAX {
-                peer.state = State::Idle { not_before: now };
-            }
+    /// A peer that dialled us told the port it listens at: it can be dialled once it is gone.
+    pub fn learn_port(&mut self, now: Instant, address: SocketAddr, port: u16) {
+        let address = canonical(address);
+        let listening = SocketAddr::new(address.ip(), port);
+        let id = self.ids.iter().find(|(_, known)| **known == address);
+        let Some(id) = id.map(|(id, _)| *id).filter(|_| listening != address) else {
+            return;
+        };
+        self.add(now, listening, Origin::Exchange);
+        if let Some(peer) = self.known.get_mut(&listening)
+            && matches!(peer.state, State::Idle { .. })
+        {
+            peer.state = State::Twin(id);
         }
     }
 
@@ -461,13 +485,35 @@ mod tests {
             !swarm.greet(peer(3), PeerId([2; 20])),
             "twice the same client"
         );
-        swarm.part(now, peer(3), Parting::Useless);
+        swarm.part_twin(now, peer(3), PeerId([2; 20]));
         swarm.ban(peer(4).ip());
         assert_eq!(swarm.accept(now, peer(4)), Err(Turned::Banned));
         assert!(!swarm.add(now, peer(4), Origin::User));
         assert_eq!(swarm.busy(), 1);
         swarm.part(now, peer(2), Parting::Lost);
         assert!(swarm.accept(now, peer(3)).is_ok() && swarm.greet(peer(3), PeerId([2; 20])));
+    }
+
+    #[test]
+    fn two_that_dial_each_other_at_once_come_together() {
+        let (now, mut rng) = (Instant::now(), Rng::seeded(1));
+        let ids = [PeerId([1; 20]), PeerId([2; 20])];
+        let mut sides = ids.map(|id| Swarm::new(id, 0));
+        let client = SocketAddr::from(([10, 0, 0, 1], 50_000));
+        for (swarm, theirs) in sides.iter_mut().zip([ids[1], ids[0]]) {
+            swarm.add(now, peer(1), Origin::Tracker);
+            assert!(swarm.poll_dial(now, &mut rng).is_some());
+            swarm.accept(now, client).unwrap();
+            assert!(swarm.greet(client, theirs) && !swarm.greet(peer(1), theirs));
+            swarm.part_twin(now, peer(1), theirs);
+            let later = now + BACKOFF_MAX * 9;
+            assert_eq!((swarm.poll_dial(later, &mut rng), swarm.busy()), (None, 1));
+            // The other side has hung up just this one.
+            swarm.part(now, client, Parting::Lost);
+            assert_eq!(swarm.poll_dial(now, &mut rng), None);
+        }
+        let again = sides.map(|swarm| swarm.poll_timeout().unwrap() - now);
+        assert_eq!(again, [CLASHED, BACKOFF]);
     }
 
     #[test]
@@ -485,12 +531,19 @@ mod tests {
         let (mut swarm, mut rng, now) = swarm(0);
         let client = SocketAddr::from(([10, 0, 0, 1], 50_000));
         swarm.accept(now, client).unwrap();
+        assert!(swarm.greet(client, PeerId([7; 20])));
         swarm.learn_port(now, client, 6881);
+        assert_eq!(
+            swarm.poll_dial(now + BACKOFF * 9, &mut rng),
+            None,
+            "it is here"
+        );
+        assert_eq!(swarm.waiting(now + BACKOFF * 9), 0);
         swarm.part(now, client, Parting::Lost);
         assert_eq!(swarm.known_count(), 1);
         assert_eq!(swarm.poll_dial(now, &mut rng), None);
         assert_eq!(
-            swarm.poll_dial(now + BACKOFF, &mut rng).unwrap().address,
+            swarm.poll_dial(now + CLASHED, &mut rng).unwrap().address,
             peer(1)
         );
         for number in 2..5_000 {

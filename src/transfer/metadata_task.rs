@@ -139,7 +139,7 @@ impl MetadataTask {
             let now = Instant::now();
             for change in connections.take_changes() {
                 if let Change::Left(id) = change {
-                    self.fetch.remove_peer(id);
+                    self.fetch.remove_peer(now, id);
                 }
             }
             connections.dial(now, &nothing);
@@ -246,7 +246,6 @@ impl MetadataTask {
                 return self.handle_message(now, connections, id, &payload);
             }
             PeerReport::Pex(payload) => connections.note_exchange(now, id, &payload),
-            PeerReport::DhtPort(port) => connections.note_dht_port(id, port),
             PeerReport::Closed(parting, failure) => {
                 connections.closed(now, id, parting, &failure);
             }
@@ -264,14 +263,16 @@ impl MetadataTask {
     ) -> Option<Done> {
         let message = MetadataMessage::decode(payload)?;
         self.received += payload.len() as u64;
-        match self.fetch.handle_message(id, message) {
+        match self.fetch.handle_message(now, id, message) {
             MetadataProgress::More => None,
             MetadataProgress::Complete(info) => Some(self.found(&info)),
-            MetadataProgress::Corrupt(senders) => {
-                warn!(gid = %self.gid, "metadata of {} peers does not match the magnet link", senders.len());
-                for sender in senders {
-                    connections.part(now, sender, Parting::Hopeless);
-                }
+            MetadataProgress::Corrupt(sender) => {
+                warn!(gid = %self.gid, "metadata of a peer does not match the magnet link");
+                connections.part(now, sender, Parting::Hopeless);
+                None
+            }
+            MetadataProgress::Mixed(count) => {
+                warn!(gid = %self.gid, "metadata of {count} peers does not match the magnet link");
                 None
             }
         }

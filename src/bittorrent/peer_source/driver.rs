@@ -73,6 +73,10 @@ pub struct Driver {
     window_told: usize,
     snub_told: bool,
     allowed_told: bool,
+    /// The peer has told of its DHT node.
+    node_told: bool,
+    /// Bytes of metadata that are on their way into the output.
+    metadata_len: usize,
     /// Payload that came since the limits were last paid.
     unpaid: usize,
     /// Nothing is read before this is over.
@@ -126,6 +130,8 @@ impl Driver {
             window_told: 0,
             snub_told: false,
             allowed_told: false,
+            node_told: false,
+            metadata_len: 0,
             unpaid: 0,
             hold: None,
         }
@@ -290,6 +296,7 @@ impl Driver {
         while let Some(message) = self.peer.poll_message(now) {
             self.output.push(&message);
         }
+        self.metadata_len = 0;
         self.reporter.settle(now);
         if self.peer.is_useless(self.done) {
             return Err(ended(

@@ -536,6 +536,55 @@ async fn metadata_is_served_without_the_transfer() {
     answering.until_closed().await;
 }
 
+/// Somebody who asks for all there is and reads nothing of it does not fill our memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_requests_for_metadata_is_refused() {
+    let set = OptionSet::new();
+    let mut seed = Side::new(100_000, true, PLAIN, false, &set).await;
+    let mut stream = TcpStream::connect(seed.address(false)).await.unwrap();
+    let mut words = BytesMut::new();
+    let mut say = |id, payload: Vec<u8>| {
+        let payload = payload.into();
+        Message::Extended { id, payload }.encode(&mut words);
+    };
+    say(0, b"d1:md11:ut_metadatai9eee".to_vec());
+    let count = 4_000;
+    for _ in 0..count {
+        say(2, MetadataMessage::Request { part: 0 }.encode());
+    }
+    stream.write_all(&stranger(HASH).encode()).await.unwrap();
+    let answering = seed.accept().await;
+    stream.write_all(&words).await.unwrap();
+    let (mut refused, mut given) = (0, 0);
+    let mut input = BytesMut::new();
+    timeout(PATIENCE, async {
+        while input.len() < 68 {
+            stream.read_buf(&mut input).await.unwrap();
+        }
+        let _ = input.split_to(68);
+        while refused + given < count {
+            match crate::bittorrent::wire::decode(&mut input).unwrap() {
+                None => assert!(stream.read_buf(&mut input).await.unwrap() > 0),
+                Some(Message::Extended { id: 9, payload }) => {
+                    match MetadataMessage::decode(&payload) {
+                        Some(MetadataMessage::Data { .. }) => given += 1,
+                        _ => refused += 1,
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+    })
+    .await
+    .unwrap();
+    assert!(
+        given >= 64 && refused > 0,
+        "{given} given, {refused} refused"
+    );
+    drop(stream);
+    answering.until_closed().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_hold_both_ways_and_blocks_that_will_not_come_are_released() {
     let set = OptionSet::new();

@@ -59,6 +59,8 @@ pub struct Tiers {
     /// Tier and place of the tracker that is asked next, or being asked.
     at: (usize, usize),
     asking: Option<Option<Event>>,
+    /// Nothing was missing any more when the tracker was asked that is being asked.
+    asked_complete: bool,
     next_at: Instant,
     last_at: Option<Instant>,
     interval_min: Duration,
@@ -97,6 +99,7 @@ impl Tiers {
             tiers,
             at: (0, 0),
             asking: None,
+            asked_complete: false,
             next_at: now,
             last_at: None,
             interval_min: MORE_AFTER,
@@ -126,6 +129,7 @@ impl Tiers {
             tracker_id: tracker.id.clone(),
         };
         self.asking = Some(event);
+        self.asked_complete = completed;
         Some(ask)
     }
 
@@ -145,12 +149,12 @@ impl Tiers {
         let Some(event) = self.asking.take() else {
             return;
         };
-        let completed = self.completed;
+        let (completed, knew) = (self.completed, self.asked_complete);
         if let Some(tracker) = self.current() {
             tracker.started = true;
             // Who hears "started" when nothing is missing any more knows it from `left`.
             tracker.completed |= event == Some(Event::Completed);
-            tracker.completed |= event == Some(Event::Started) && completed;
+            tracker.completed |= event == Some(Event::Started) && knew;
             if answer.tracker_id.is_some() {
                 tracker.id.clone_from(&answer.tracker_id);
             }
@@ -163,8 +167,9 @@ impl Tiers {
         self.rounds_failed = 0;
         self.last_at = Some(now);
         self.interval_min = answer.interval_min.unwrap_or(MORE_AFTER);
-        let interval = self.interval_fixed.or(answer.interval);
-        self.next_at = now + interval.unwrap_or(INTERVAL_DEFAULT);
+        let told = answer.interval.unwrap_or(INTERVAL_DEFAULT);
+        let told = told.max(answer.interval_min.unwrap_or_default());
+        self.next_at = now + self.interval_fixed.unwrap_or(told);
         if self
             .current()
             .is_some_and(|tracker| completed && !tracker.completed)
@@ -330,6 +335,36 @@ mod tests {
             ),
             (None, None)
         );
+    }
+
+    #[test]
+    fn who_was_told_of_the_start_before_the_end_is_told_of_the_end() {
+        let now = Instant::now();
+        let mut tiers = tiers(now, &[&["a"]]);
+        assert_eq!(ask(&mut tiers, now), some("a", Some(Event::Started)));
+        tiers.complete(now);
+        tiers.handle_answer(now, &Answer::default());
+        assert_eq!(ask(&mut tiers, now), some("a", Some(Event::Completed)));
+        tiers.handle_answer(now, &Answer::default());
+        assert_eq!(ask(&mut tiers, now), None);
+    }
+
+    #[test]
+    fn the_least_interval_counts_where_it_is_the_longer_one() {
+        let now = Instant::now();
+        let seconds = Duration::from_secs;
+        let answer = Answer {
+            interval: Some(seconds(60)),
+            interval_min: Some(seconds(300)),
+            ..Answer::default()
+        };
+        for (fixed, wait) in [(None, 300), (Some(seconds(90)), 90)] {
+            let list = vec![vec!["a".to_owned()]];
+            let mut tiers = Tiers::new(now, list, fixed, &mut Rng::seeded(1));
+            tiers.poll_announce(now);
+            tiers.handle_answer(now, &answer);
+            assert_eq!(tiers.poll_timeout(), Some(now + seconds(wait)));
+        }
     }
 
     #[test]

@@ -244,11 +244,11 @@ impl Connections {
         let remote = greeting.remote.peer_id;
         let itself = remote == self.share.ours;
         if !self.swarm.greet(peer.address, remote) {
-            let parting = match itself {
-                true => Parting::Hopeless,
-                false => Parting::Useless,
-            };
-            self.part(now, id, parting);
+            if itself {
+                self.part(now, id, Parting::Hopeless);
+            } else if let Some(address) = self.forget(id) {
+                self.swarm.part_twin(now, address, remote);
+            }
             return false;
         }
         let address = peer.address;
@@ -344,7 +344,8 @@ impl Connections {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        if let (Some(port), true) = (said.port, peer.incoming) {
+        // The first one counts: more would only fill our list.
+        if let (Some(port), None, true) = (said.port, peer.extensions.port, peer.incoming) {
             let address = peer.address;
             self.swarm.learn_port(now, address, port);
         }
@@ -378,15 +379,6 @@ impl Connections {
             {
                 peer.order(PeerOrder::Pex(message.encode()));
             }
-        }
-    }
-
-    /// A peer has a DHT node.
-    pub fn note_dht_port(&self, id: SourceId, port: u16) {
-        if let (Some(dht), Some(peer)) = (self.net.dht(), self.peers.get(&id))
-            && self.share.in_dht()
-        {
-            dht.add_node(SocketAddr::new(peer.address.ip(), port));
         }
     }
 

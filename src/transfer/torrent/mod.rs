@@ -235,7 +235,6 @@ impl Torrent {
             PeerReport::Pex(payload) if self.exchanges() => {
                 self.connections.note_exchange(now, id, &payload);
             }
-            PeerReport::DhtPort(port) => self.connections.note_dht_port(id, port),
             _ => {}
         }
     }
@@ -471,14 +470,15 @@ impl Torrent {
     pub async fn close(&mut self, wait: bool, plan: &mut Plan, speeds: &ServerStats) {
         let now = Instant::now();
         let reports = self.connections.pending();
+        let mut given = self.uploaded;
         for (_, report) in &reports {
-            if let PeerReport::Took(blocks) = report {
-                self.count_received(blocks);
+            match report {
+                PeerReport::Took(blocks) => self.count_received(blocks),
+                PeerReport::Sent(bytes) => given += bytes,
+                _ => {}
             }
         }
-        self.figures
-            .uploaded
-            .store(self.uploaded, Ordering::Relaxed);
+        self.figures.uploaded.store(given, Ordering::Relaxed);
         self.connections.close(wait.then_some(FAREWELL_TIME)).await;
         for (_, report) in reports.into_iter().chain(self.connections.pending()) {
             match report {

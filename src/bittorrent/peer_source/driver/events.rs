@@ -15,6 +15,9 @@ use crate::bittorrent::peer_source::ending::End;
 use crate::bittorrent::swarm::Parting;
 use crate::bittorrent::wire::Block;
 
+/// Bytes that may wait to be written before requests for metadata are refused: each is a thousandth
+/// of its answer.
+const METADATA_AHEAD_MAX: usize = 1 << 20;
 /// Pieces a poor peer may have while it is choked (BEP 6).
 const ALLOWED_FAST_COUNT: usize = 10;
 
@@ -52,10 +55,12 @@ impl Driver {
                 PeerEvent::AllowedFast(piece) => self.reporter.tell(PeerReport::AllowedFast(piece)),
                 PeerEvent::Suggests(piece) => self.reporter.tell(PeerReport::Suggests(piece)),
                 PeerEvent::DhtPort(port) => {
-                    if let Some(dht) = self.net.dht().filter(|_| self.torrent.in_dht()) {
+                    // Once: whoever names port after port has us knock at all of them.
+                    let dht = self.net.dht().filter(|_| self.torrent.in_dht());
+                    if let (Some(dht), false) = (dht, std::mem::replace(&mut self.node_told, true))
+                    {
                         dht.add_node(SocketAddr::new(self.address.ip(), port));
                     }
-                    self.reporter.tell(PeerReport::DhtPort(port));
                 }
                 PeerEvent::Extensions(said) => {
                     self.reporter.tell(PeerReport::Extensions(Box::new(said)));
@@ -76,11 +81,14 @@ impl Driver {
     fn heed_metadata(&mut self, payload: Bytes) {
         match MetadataMessage::decode(&payload) {
             Some(MetadataMessage::Request { part }) => {
+                let ahead = self.output.len() + self.metadata_len;
                 let answer = match &self.torrent.info {
-                    Some(info) => metadata::answer(info, part),
-                    None => MetadataMessage::Reject { part },
+                    Some(info) if ahead < METADATA_AHEAD_MAX => metadata::answer(info, part),
+                    _ => MetadataMessage::Reject { part },
                 };
-                self.peer.send_metadata(answer.encode());
+                let answer = answer.encode();
+                self.metadata_len += answer.len();
+                self.peer.send_metadata(answer);
             }
             Some(_) => self.reporter.tell(PeerReport::Metadata(payload)),
             None => {}
