@@ -96,13 +96,20 @@ impl Trackers {
     }
 
     pub fn change(&mut self, settings: TrackerSettings) {
+        self.client = TrackerClient::new(self.net.clone(), self.udp.clone(), &settings);
+        let asked = |of: &TrackerSettings| (of.added.clone(), of.excluded.clone(), of.interval);
+        let same = asked(&self.settings) == asked(&settings);
+        self.settings = settings;
+        if same {
+            // Another option it was: whoever is being asked must not be told twice.
+            return;
+        }
+        let settings = &self.settings;
         let tiers = tiers::edit(&self.original, &settings.excluded, &settings.added);
         let now = Instant::now();
         let left = self
             .tiers
             .change(now, tiers, settings.interval, &mut self.rng);
-        self.client = TrackerClient::new(self.net.clone(), self.udp.clone(), &settings);
-        self.settings = settings;
         // Whoever is being asked does not count any more.
         self.round += 1;
         self.answered = true;

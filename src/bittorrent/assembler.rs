@@ -74,8 +74,10 @@ struct State {
 pub enum Put {
     /// It was missing and is kept.
     Kept,
-    /// Nobody needs it: it is there already, or its piece is not open.
+    /// Nobody needs it: it is there already.
     Known,
+    /// Nobody works on its piece: it is thrown away.
+    Closed,
     /// It was the last one of its piece, which is to be handed to [`Assembler::complete`].
     Full(FullPiece),
 }
@@ -191,7 +193,11 @@ impl Assembler {
         {
             let mut state = self.state.lock();
             let Some(partial) = state.open.get_mut(&block.piece) else {
-                return Ok(Put::Known);
+                let whole = state.have.get(block.piece.0) || state.full.contains_key(&block.piece);
+                return Ok(match whole {
+                    true => Put::Known,
+                    false => Put::Closed,
+                });
             };
             match partial.put(block, data, by, now) {
                 Taken::Known => return Ok(Put::Known),

@@ -213,6 +213,38 @@ async fn an_http_tracker_hears_everything_in_time() {
     assert!(stopped.contains("numwant=0&") && stopped.contains("event=stopped"));
 }
 
+/// While a tracker takes its time to answer, the torrent is finished and an option changed that is
+/// none of its business.
+#[tokio::test]
+async fn a_slow_tracker_is_told_everything_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("http://{}/announce", listener.local_addr().unwrap());
+    let spec = spec(&[&[&uri]], |_| {});
+    let settings = spec.settings.tracker.clone();
+    let (found, _inbox) = mpsc::unbounded_channel();
+    let discovery = Discovery::start(spec, found);
+    let asked = async || {
+        let (mut socket, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(socket.read_u8().await.unwrap());
+        }
+        (socket, String::from_utf8_lossy(&head).into_owned())
+    };
+    let (mut slow, head) = asked().await;
+    assert!(head.contains("event=started"), "{head}");
+    discovery.complete();
+    discovery.change_trackers(settings);
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    let answer =
+        b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\nConnection: close\r\n\r\nd8:completei1ee";
+    slow.write_all(answer).await.unwrap();
+    let (_socket, head) = asked().await;
+    assert!(head.contains("event=completed"), "{head}");
+}
+
 #[tokio::test]
 async fn who_names_no_counts_is_asked_for_them() {
     let (seen, mut asked) = mpsc::unbounded_channel();

@@ -70,7 +70,7 @@ pub enum PeerReport {
     Window(usize),
     /// These blocks have come and are kept; of those nobody needs any more only the request ends.
     Took(Vec<Block>),
-    /// These blocks will not come.
+    /// These blocks will not come, or have come when nobody worked on their piece.
     Released(Vec<Block>),
     /// The last block of this piece came from here: the piece was hashed.
     Piece {

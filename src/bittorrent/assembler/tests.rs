@@ -129,7 +129,7 @@ fn blocks(piece: u32) -> Vec<Block> {
 fn kind(put: &Put) -> char {
     match put {
         Put::Kept => 'k',
-        Put::Known => '-',
+        Put::Known | Put::Closed => '-',
         Put::Full(_) => 'F',
     }
 }

@@ -536,6 +536,27 @@ async fn metadata_is_served_without_the_transfer() {
     answering.until_closed().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_of_a_piece_nobody_works_on_is_not_told_as_kept() {
+    let set = OptionSet::new();
+    let mut seed = Side::new(100_000, true, PLAIN, false, &set).await;
+    let leech = Side::new(100_000, false, PLAIN, false, &set).await;
+    let mut asking = leech.dial(seed.address(false));
+    let answering = tokio::spawn(seed.accept().await.seed());
+    let block = Block::new(0, 0, BLOCK_LEN);
+    asking.order(PeerOrder::Interested(true));
+    loop {
+        match asking.next().await {
+            PeerReport::Window(_) => asking.order(PeerOrder::Request(vec![block])),
+            PeerReport::Released(blocks) => break assert_eq!(blocks, [block]),
+            report @ (PeerReport::Took(_) | PeerReport::Closed(..)) => panic!("{report:?}"),
+            _ => {}
+        }
+    }
+    drop(asking);
+    assert_eq!(answering.await.unwrap().0, u64::from(BLOCK_LEN));
+}
+
 /// Somebody who asks for all there is and reads nothing of it does not fill our memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_requests_for_metadata_is_refused() {

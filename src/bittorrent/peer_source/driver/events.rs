@@ -97,14 +97,20 @@ impl Driver {
 
     /// Puts a block where it belongs.
     fn take(&mut self, block: Block, data: Bytes) -> Result<(), End> {
-        self.reporter.took(block);
         let Some(assembler) = &self.assembler else {
+            self.reporter.took(block);
             return Ok(());
         };
         match assembler.put(block, data, self.address) {
-            Ok(Put::Kept | Put::Known) => {}
-            Ok(Put::Full(full)) => self.complete(full),
+            Ok(Put::Kept | Put::Known) => self.reporter.took(block),
+            // Somebody may begin the piece anew before this is heard: it must not count.
+            Ok(Put::Closed) => self.reporter.released([block]),
+            Ok(Put::Full(full)) => {
+                self.reporter.took(block);
+                self.complete(full);
+            }
             Err(failure) => {
+                self.reporter.took(block);
                 self.reporter.tell(PeerReport::Disk(failure.clone()));
                 return Err((Parting::Lost, failure));
             }
