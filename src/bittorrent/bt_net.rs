@@ -102,7 +102,7 @@ impl BtNet {
                 mapper: Mutex::default(),
             };
         }
-        let listener = Listener::open(self);
+        let listener = Listener::open(self).await;
         // uTP needs the port of the listener; the DHT has a part in it where its list has it.
         let utp = match (self.settings.utp, listener.port()) {
             (true, Some(port)) => Utp::open(self, port).await,
@@ -325,10 +325,34 @@ pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::option::keys;
     use std::time::Duration;
     use tokio::net::UdpSocket;
 
     const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// As aria2c 1.36 was seen to do: who names an interface is not reached by another.
+    #[tokio::test]
+    async fn peers_come_by_the_interface_that_is_named() {
+        for (interface, reached) in [("127.0.0.1", [true, false]), ("", [true, true])] {
+            let mut set = OptionSet::new();
+            set.set_text(keys::INTERFACE.id, interface).unwrap();
+            let settings = BtNetSettings {
+                listen_ports: Vec::new(),
+                dht: false,
+                utp: false,
+                ..BtNetSettings::from(&set)
+            };
+            let net = BtNet::with(Net::new(), &set, settings);
+            net.start().await;
+            let port = net.listen_port().unwrap();
+            let mut seen = Vec::new();
+            for ip in ["127.0.0.1", "127.0.0.2"] {
+                seen.push(tokio::net::TcpStream::connect((ip, port)).await.is_ok());
+            }
+            assert_eq!(seen, reached, "{interface}");
+        }
+    }
 
     #[tokio::test]
     async fn dht_and_utp_share_a_port_and_lists_block() {

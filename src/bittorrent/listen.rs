@@ -2,7 +2,7 @@
 //! are handed to that torrent.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use super::line::{Line, Stream};
 use super::mse::{self, CryptoPolicy, Responder};
 use crate::base::rng::{Rng, random_bytes};
 use crate::format::info_hash::InfoHash;
+use crate::net::Interface;
 
 /// A handshake that takes longer comes from nobody of use.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(20);
@@ -142,14 +143,26 @@ impl Listener {
     }
 
     /// Takes the first free port of `listen-port`, for IPv4 and IPv6 alike; any one where none is
-    /// named. Needs a tokio runtime.
-    pub fn open(net: &Arc<BtNet>) -> Self {
+    /// named; on the interface that connections leave from, as aria2 does. Needs a tokio runtime.
+    pub async fn open(net: &Arc<BtNet>) -> Self {
         let settings = net.settings();
+        let interface = match net.connection().interfaces.first().cloned() {
+            // Looking up a name may wait for a name server.
+            Some(name) => {
+                let found = tokio::task::spawn_blocking(move || Interface::find(&name)).await;
+                match found {
+                    Ok(Ok(interface)) => Some(interface),
+                    Ok(Err(failure)) => return Self::none_for(&failure.message),
+                    Err(_) => return Self::none(),
+                }
+            }
+            None => None,
+        };
         let ports = settings.listen_ports.iter().cloned().flatten();
         let any = settings.listen_ports.is_empty().then_some(0);
         let mut failure = None;
         for port in ports.chain(any).filter_map(|port| u16::try_from(port).ok()) {
-            match bind(port, settings.disable_ipv6) {
+            match bind(port, settings.disable_ipv6, interface.as_ref()) {
                 Ok((port, listeners)) => {
                     info!("Peers reach us at TCP port {port}");
                     let run = |listener| tokio::spawn(accept(listener, net.clone())).abort_handle();
@@ -162,6 +175,10 @@ impl Listener {
             }
         }
         let why = failure.map_or_else(|| "there is none".to_owned(), |error| error.to_string());
+        Self::none_for(&why)
+    }
+
+    fn none_for(why: &str) -> Self {
         warn!(
             "No port of listen-port can be had ({why}): peers cannot reach us, we only dial them."
         );
@@ -189,26 +206,45 @@ impl Drop for Listener {
 }
 
 /// Both families at one port, which is told. A system without IPv6 is served with IPv4.
-fn bind(port: u16, disable_ipv6: bool) -> std::io::Result<(u16, Vec<TcpListener>)> {
-    let v4 = socket((Ipv4Addr::UNSPECIFIED, port).into())?;
-    let port = v4.local_addr()?.port();
-    let mut listeners = vec![v4];
-    if !disable_ipv6 {
-        match socket((Ipv6Addr::UNSPECIFIED, port).into()) {
-            Ok(v6) => listeners.push(v6),
+fn bind(
+    mut port: u16,
+    disable_ipv6: bool,
+    interface: Option<&Interface>,
+) -> std::io::Result<(u16, Vec<TcpListener>)> {
+    let mut listeners = Vec::new();
+    let v4 = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+    let v6 = (!disable_ipv6).then_some(IpAddr::from(Ipv6Addr::UNSPECIFIED));
+    for any in [Some(v4), v6].into_iter().flatten() {
+        let ip = match interface {
+            Some(Interface::Address(own)) if own.is_ipv4() != any.is_ipv4() => continue,
+            Some(Interface::Address(own)) => *own,
+            _ => any,
+        };
+        match socket(SocketAddr::new(ip, port), interface) {
+            Ok(listener) => {
+                port = listener.local_addr()?.port();
+                listeners.push(listener);
+            }
+            Err(error) if listeners.is_empty() => return Err(error),
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => return Err(error),
             Err(error) => debug!("no IPv6 at TCP port {port}: {error}"),
         }
     }
-    Ok((port, listeners))
+    match listeners.is_empty() {
+        true => Err(std::io::ErrorKind::AddrNotAvailable.into()),
+        false => Ok((port, listeners)),
+    }
 }
 
-fn socket(address: SocketAddr) -> std::io::Result<TcpListener> {
+fn socket(address: SocketAddr, interface: Option<&Interface>) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
+    }
+    if let Some(Interface::Name(name)) = interface {
+        socket.bind_device(Some(name.as_bytes()))?;
     }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
