@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWrite as _;
 use tokio::time::Sleep;
@@ -38,6 +38,11 @@ use crate::bittorrent::wire::{Block, Message};
 
 /// A peer that does not read what it asked for is not read from either.
 const OUTPUT_LEN_MAX: usize = 4 << 20;
+/// The transfer hears what a peer says of itself, blocks excepted, once in so long in the long run:
+/// one that never stops talking is read slower, and does not fill the queue of reports.
+const SAYING_TIME: Duration = Duration::from_micros(100);
+/// So much of it at once is nothing unusual.
+const SAYING_AHEAD: Duration = Duration::from_millis(500);
 
 type Pending = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -79,6 +84,9 @@ pub struct Driver {
     metadata_len: usize,
     /// Payload that came since the limits were last paid.
     unpaid: usize,
+    /// Things the peer has said since it was last looked at, and until when they are enough.
+    said: u32,
+    said_until: Instant,
     /// Nothing is read before this is over.
     hold: Option<Pending>,
     feed: Feed,
@@ -132,6 +140,8 @@ impl Driver {
             allowed_told: false,
             node_told: false,
             metadata_len: 0,
+            said: 0,
+            said_until: now,
             unpaid: 0,
             hold: None,
         }
@@ -266,7 +276,24 @@ impl Driver {
         if self.unpaid > 0 {
             self.pay(now);
         }
+        self.slow_down(now);
         Ok(())
+    }
+
+    /// Who says more than anybody has to say is not listened to for a while.
+    fn slow_down(&mut self, now: Instant) {
+        let said = SAYING_TIME * std::mem::take(&mut self.said);
+        self.said_until = self.said_until.max(now) + said;
+        let Some(wait) = (self.said_until - now).checked_sub(SAYING_AHEAD) else {
+            return;
+        };
+        let before = self.hold.take();
+        self.hold = Some(Box::pin(async move {
+            if let Some(before) = before {
+                before.await;
+            }
+            tokio::time::sleep_until((now + wait).into()).await;
+        }));
     }
 
     /// Pays for what came, before more is read.

@@ -557,6 +557,32 @@ async fn a_block_of_a_piece_nobody_works_on_is_not_told_as_kept() {
     assert_eq!(answering.await.unwrap().0, u64::from(BLOCK_LEN));
 }
 
+/// Somebody who talks without end does not fill the queue of reports that nobody takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_small_talk_is_read_slowly() {
+    let set = OptionSet::new();
+    let mut side = Side::new(100_000, true, PLAIN, false, &set).await;
+    let mut stream = TcpStream::connect(side.address(false)).await.unwrap();
+    let mut words = BytesMut::new();
+    for _ in 0..500_000 {
+        Message::Interested.encode(&mut words);
+        Message::NotInterested.encode(&mut words);
+    }
+    stream.write_all(&stranger(HASH).encode()).await.unwrap();
+    let hand = side.accept().await;
+    let began = Instant::now();
+    let _ = timeout(Duration::from_secs(2), stream.write_all(&words)).await;
+    let told = hand.reports.len();
+    let most = 20_000 + began.elapsed().as_millis() as usize * 10;
+    assert!(
+        told > 0 && told <= most,
+        "{told} told in {:?}",
+        began.elapsed()
+    );
+    drop(hand.orders);
+    timeout(PATIENCE, hand.task).await.unwrap().unwrap();
+}
+
 /// Somebody who asks for all there is and reads nothing of it does not fill our memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_requests_for_metadata_is_refused() {

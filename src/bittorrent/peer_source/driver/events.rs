@@ -25,6 +25,12 @@ impl Driver {
     /// Turns events into reports.
     pub(super) fn heed(&mut self, now: Instant) -> Result<(), End> {
         while let Some(event) = self.peer.poll_event() {
+            // These are not for the transfer, or the answer to its own orders.
+            let own = matches!(
+                event,
+                PeerEvent::Block { .. } | PeerEvent::Released(_) | PeerEvent::Asks
+            );
+            self.said += u32::from(!own);
             match event {
                 PeerEvent::Block { block, data } => self.take(block, data)?,
                 PeerEvent::Released(block) => self.reporter.released([block]),
