@@ -110,6 +110,15 @@ pub async fn dial(
             message,
         ));
     }
+    // A proxy has an address of its own, and may reach any other.
+    if address.is_ipv6() && torrent.connection.disable_ipv6 && !torrent.hidden() {
+        let message = "The peer has an IPv6 address, and IPv6 is off.";
+        return Err(NotGreeted::new(
+            Parting::Hopeless,
+            ErrorCode::Unknown,
+            message,
+        ));
+    }
     let line = connect(address, None, torrent, net).await?;
     let over_tcp = !line.utp && !torrent.hidden();
     let failure = match shake_hands(address, line, plain, torrent, net).await {

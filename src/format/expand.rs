@@ -49,12 +49,6 @@ impl std::error::Error for ExpandError {}
 /// Brackets that make no sense, or too many combinations; nothing is expanded then.
 pub fn expand(text: &str) -> Result<Vec<String>, ExpandError> {
     let parts = expansion_parts(text)?;
-    let count = parts
-        .iter()
-        .try_fold(1usize, |count, part| count.checked_mul(part.len()));
-    if count.is_none_or(|count| count > EXPANSIONS_MAX) {
-        return Err(ExpandError::TooMany);
-    }
     Ok(parts.iter().fold(vec![String::new()], |heads, part| {
         heads
             .iter()
@@ -67,6 +61,7 @@ pub fn expand(text: &str) -> Result<Vec<String>, ExpandError> {
 fn expansion_parts(text: &str) -> Result<Vec<Vec<String>>, ExpandError> {
     let mut parts = Vec::new();
     let mut rest = skip_host(text, &mut parts);
+    let mut count = 1usize;
     while !rest.is_empty() {
         let literal_end = rest.find(['{', '[']).unwrap_or(rest.len());
         let (literal, from_bracket) = rest.split_at(literal_end);
@@ -81,11 +76,17 @@ fn expansion_parts(text: &str) -> Result<Vec<Vec<String>>, ExpandError> {
         let (inner, after) = from_bracket[1..]
             .split_once(close)
             .ok_or(ExpandError::Unclosed(open))?;
-        parts.push(if open == '{' {
+        let part = if open == '{' {
             choices(inner)
         } else {
             range(inner)?
-        });
+        };
+        // Looked at with each one: a hundred ranges would fill the memory before they are counted.
+        count = count.saturating_mul(part.len());
+        if count > EXPANSIONS_MAX {
+            return Err(ExpandError::TooMany);
+        }
+        parts.push(part);
         rest = after;
     }
     Ok(parts)
@@ -243,7 +244,10 @@ mod tests {
         check("x]y}", &["x]y}"]);
         check("http://[::1]/[1-2]", &["http://[::1]/1", "http://[::1]/2"]);
         assert_eq!(expand("[0-65535]").unwrap().len(), EXPANSIONS_MAX);
+        // Ten gigabytes, were they written out before they are counted.
+        let many = "[0-65535]".repeat(3_000);
         for (bad, error) in [
+            (many.as_str(), ExpandError::TooMany),
             ("{a", ExpandError::Unclosed('{')),
             ("[1-", ExpandError::Unclosed('[')),
             ("[1]", ExpandError::BadRange),

@@ -430,6 +430,18 @@ async fn seeds_part_and_nobody_talks_to_himself() {
     assert_eq!(answering.until_closed().await.0, Parting::Hopeless);
 }
 
+/// As aria2c 1.36 was seen to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_ipv6_nobody_is_dialled_there() {
+    let listener = tokio::net::TcpListener::bind("[::1]:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut set = OptionSet::new();
+    set.set_text(crate::option::keys::DISABLE_IPV6.id, "true")
+        .unwrap();
+    let side = Side::new(100_000, false, PLAIN, false, &set).await;
+    assert_eq!(side.dial(address).until_closed().await.0, Parting::Hopeless);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn somebody_without_encryption_is_dialled_again() {
     let set = OptionSet::new();
