@@ -11,7 +11,7 @@ use crate::option::settings::TransferSettings;
 use crate::storage::digest::Checksum;
 use crate::storage::relocate::relocate;
 use crate::storage::verify::{self, Watch};
-use crate::storage::{FileProof, Files, origin_note};
+use crate::storage::{FileProof, Files, PieceHashes, origin_note};
 use crate::store::{FinishLog, Finished};
 
 use super::content_finish::{ContentEnd, Moved, taken};
@@ -39,6 +39,14 @@ pub struct Finish {
     pub note: Option<FinishNote>,
 }
 
+/// What came of the last steps.
+pub enum Finale {
+    /// All is done; where a file was moved to.
+    Done(Option<Moved>),
+    /// These pieces of files are not what they should be, and have to be fetched again.
+    Spoilt(Vec<Span>),
+}
+
 /// A place in the [`FinishLog`].
 #[derive(Clone)]
 pub struct FinishNote {
@@ -47,8 +55,7 @@ pub struct FinishNote {
 }
 
 impl Finish {
-    /// Runs the steps; `verified` hears how far a check is. Gives the new path of a file that was
-    /// moved.
+    /// Runs the steps; `verified` hears how far a check is.
     ///
     /// # Errors
     /// 17 the file is not what was written, 32 the checksum differs; the control file stays then.
@@ -57,10 +64,10 @@ impl Finish {
         &self,
         verified: &dyn Fn(Verified),
         give_up: &AtomicBool,
-    ) -> Result<Option<Moved>, Failure> {
+    ) -> Result<Finale, Failure> {
         if self.special {
             self.files.flush()?;
-            return Ok(None);
+            return Ok(Finale::Done(None));
         }
         if let Some(total) = self.total {
             self.files.set_total(total)?;
@@ -74,10 +81,13 @@ impl Finish {
                 self.files.verify_dense()?;
             }
         }
-        self.check(&Watch {
+        let spoilt = self.check(&Watch {
             done: &|bytes| verified(Verified::Bytes(bytes)),
             stop: give_up,
         })?;
+        if !spoilt.is_empty() {
+            return Ok(Finale::Spoilt(spoilt));
+        }
         origin_note::remove(self.path());
         if self.settings.remote_time
             && !self.is_torrent()
@@ -87,13 +97,10 @@ impl Finish {
             self.files.set_modified(modified)?;
         }
         // Whoever wants to keep the control file keeps the file beside it.
-        if self.settings.keep_control_file {
-            return Ok(None);
+        if self.settings.keep_control_file || self.seeds {
+            return Ok(Finale::Done(None));
         }
-        if self.seeds {
-            return Ok(None);
-        }
-        self.leave()
+        self.leave().map(Finale::Done)
     }
 
     /// The last of the steps: nobody needs the files any more.
@@ -174,53 +181,80 @@ impl Finish {
         &self.files.layout().files()[0].path
     }
 
-    fn check(&self, watch: &Watch<'_>) -> Result<(), Failure> {
+    /// Gives the pieces that can be fetched again.
+    fn check(&self, watch: &Watch<'_>) -> Result<Vec<Span>, Failure> {
+        let mut spoilt = Vec::new();
         if self.settings.checksum.is_some() {
-            return check_sum(&self.files, &self.settings, watch);
+            return check_sum(&self.files, &self.settings, watch).map(|()| spoilt);
         }
         let content = self.content.as_ref();
         let proofs = content.map_or(&[][..], |content| &content.content.proofs);
         let layout = self.files.layout();
         for proof in proofs {
             if layout.files().get(proof.file).is_some_and(|it| it.selected) {
-                self.check_file(proof, watch)?;
+                spoilt.extend(self.check_file(proof, watch)?);
             }
         }
         match &self.digest {
-            Some(expected) if proofs.is_empty() => compare(
-                &self.files,
-                (0, verify::whole(&self.files)?),
-                expected,
-                watch,
-            ),
-            _ => Ok(()),
+            Some(expected) if proofs.is_empty() => {
+                let whole = verify::whole(&self.files)?;
+                compare(&self.files, (0, whole), expected, watch)?;
+            }
+            _ => {}
         }
+        Ok(spoilt)
     }
 
-    /// The hash of the whole file counts, or else those of its pieces.
-    fn check_file(&self, proof: &FileProof, watch: &Watch<'_>) -> Result<(), Failure> {
+    /// The hash of the whole file counts, or else those of its pieces. Where it differs they tell
+    /// what has to be fetched again, unless a torrent has proven every byte.
+    fn check_file(&self, proof: &FileProof, watch: &Watch<'_>) -> Result<Vec<Span>, Failure> {
         let span = self.files.layout().span_of(proof.file);
-        if let Some(expected) = &proof.checksum {
-            return compare(&self.files, (proof.file, span), expected, watch);
-        }
-        let Some(pieces) = proof
-            .pieces
+        let whole = proof
+            .checksum
             .as_ref()
+            .map(|expected| compare(&self.files, (proof.file, span), expected, watch));
+        let differs = |failure: &Failure| failure.code == ErrorCode::Checksum;
+        match &whole {
+            Some(Ok(())) => return Ok(Vec::new()),
+            Some(Err(failure)) if !differs(failure) => return Err(failure.clone()),
+            _ => {}
+        }
+        let mut spoilt = Vec::new();
+        let pieces = proof.pieces.as_ref();
+        for (piece, expected) in pieces
             .filter(|_| self.settings.realtime_chunk_checksum)
-        else {
-            return Ok(());
-        };
-        for (piece, digest) in (0..).zip(pieces.digests.chunks(pieces.kind.digest_len())) {
-            let piece = hash_check::piece_span(PieceIdx(piece), pieces.piece_len, span.len());
-            let here = Span::new(span.start + piece.start, span.start + piece.end);
+            .into_iter()
+            .flat_map(|pieces| pieces_of(pieces, span))
+        {
+            match compare(&self.files, (proof.file, piece), &expected, watch) {
+                Err(failure) if differs(&failure) && !self.is_torrent() => spoilt.push(piece),
+                result => result?,
+            }
+        }
+        match whole {
+            Some(Err(failure)) if spoilt.is_empty() => Err(failure),
+            _ => Ok(spoilt),
+        }
+    }
+}
+
+/// Where the pieces of a file lie that is at `span`, and what they should be.
+fn pieces_of(pieces: &PieceHashes, span: Span) -> impl Iterator<Item = (Span, Checksum)> {
+    let digests = pieces.digests.chunks(pieces.kind.digest_len());
+    (0..)
+        .map(PieceIdx)
+        .zip(digests)
+        .map(move |(piece, digest)| {
+            let here = hash_check::piece_span(piece, pieces.piece_len, span.len());
             let expected = Checksum {
                 kind: pieces.kind,
                 digest: digest.to_vec(),
             };
-            compare(&self.files, (proof.file, here), &expected, watch)?;
-        }
-        Ok(())
-    }
+            (
+                Span::new(span.start + here.start, span.start + here.end),
+                expected,
+            )
+        })
 }
 
 /// Where a finished file goes that is at `path` (option `complete-dir`); `None`: nowhere.

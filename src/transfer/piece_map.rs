@@ -281,6 +281,16 @@ impl PieceMap {
         Verdict::Bad { writers }
     }
 
+    /// What is written there is not right: it is missing again.
+    pub fn forget(&mut self, span: Span) {
+        self.written.remove(span);
+        let pieces = span.start / self.piece_len..span.end.div_ceil(self.piece_len);
+        for index in pieces {
+            self.set_have(PieceIdx(index as u32), false);
+        }
+        self.lease_changes += 1;
+    }
+
     /// An unknown length turned out to be this. Returns the pieces that have to be hashed.
     pub fn set_total(&mut self, total: u64) -> Vec<PieceIdx> {
         self.total = total;

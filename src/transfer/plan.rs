@@ -266,6 +266,7 @@ impl Plan {
                     Ok(()) => {}
                 }
             }
+            DiskDone::Spoilt(pieces) => self.handle_spoilt(&pieces),
             DiskDone::Completed(Ok(())) => self.handle_completed(),
             DiskDone::Completed(Err(failure)) => self.end(Outcome::Failed(failure)),
         }
@@ -321,6 +322,9 @@ impl Plan {
         }
         for (holder, end) in progress.shrunk {
             self.actions.push_back(Action::Shrink(holder, end));
+        }
+        if !self.settings.hashed && self.known.is_some() {
+            self.note_author(source, span);
         }
         if self.settings.hashed {
             self.actions

@@ -308,7 +308,7 @@ impl Task {
                     } else {
                         "it gets another chance"
                     };
-                    warn!(gid = %self.gid, "piece {} from {uri} failed its hash check; {then}", piece.0);
+                    warn!(gid = %self.gid, "the piece at {piece:?} from {uri} failed its hash check; {then}");
                 }
                 Action::Save => self.save(),
                 Action::Complete => self.complete(),

@@ -135,6 +135,15 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// What a Metalink says of a file's pieces.
+fn pieces_of(data: &[u8], piece_len: usize) -> String {
+    let mut pieces = format!("<pieces type=\"sha-1\" length=\"{piece_len}\">");
+    for piece in data.chunks(piece_len) {
+        let _ = write!(pieces, "<hash>{}</hash>", hex(&Sha1::digest(piece)));
+    }
+    pieces + "</pieces>"
+}
+
 fn start(home: &Home, state: &str) -> Server {
     let listen = format!("--listen-port={}", free_port());
     let args = [
@@ -302,11 +311,7 @@ fn hashes_of_the_metalink_count_with_and_without_the_torrent() {
         "<hash type=\"sha-256\">{}</hash>",
         hex(&Sha256::digest(site.data(0)))
     );
-    let mut pieces = format!("<pieces type=\"sha-1\" length=\"{}\">", 3 * PIECE_LEN);
-    for piece in site.data(1).chunks(3 * PIECE_LEN) {
-        let _ = write!(pieces, "<hash>{}</hash>", hex(&Sha1::digest(piece)));
-    }
-    pieces.push_str("</pieces>");
+    let pieces = pieces_of(site.data(1), 3 * PIECE_LEN);
     // Of the first piece another hash.
     let digest = hex(&Sha1::digest(site.data(1)));
     let wrong_pieces = pieces.replace(&digest, &"ab".repeat(20));
@@ -329,6 +334,41 @@ fn hashes_of_the_metalink_count_with_and_without_the_torrent() {
             assert_eq!(status["errorCode"], code, "{torrent} {a} {b}: {status}");
         }
     }
+}
+
+#[test]
+fn without_the_torrent_only_the_bad_piece_of_a_file_is_fetched_again() {
+    let site = Site::aligned();
+    let mut wrong = site.data(1).to_vec();
+    wrong[PIECE_LEN + 7] ^= 1;
+    site.put("/b", Page::File(wrong));
+    site.put("/b2", Page::File(site.data(1).to_vec()));
+    let whole = hex(&Sha256::digest(site.data(1)));
+    let whole = format!("<hash type=\"sha-256\">{whole}</hash>");
+    for hash in [&whole, ""] {
+        let home = Home::new();
+        let server = start(&home, "--state-dir=");
+        let second = site.origin.url("/b2");
+        let b = format!(
+            "{hash}{}<url priority=\"2\">{second}</url>",
+            pieces_of(site.data(1), PIECE_LEN)
+        );
+        let entries = [
+            site.entry("m/A", 0, "top/a", ""),
+            site.entry("B", 1, "top/sub/b", &b),
+        ];
+        let document = document(&entries).replace("/t.torrent", "/none.torrent");
+        let gids = add(&server, &document, json!({}));
+        let status = server.wait_for_status(&gids[1], "status", &["complete", "error"]);
+        assert_eq!(status["errorCode"], "0", "{status}");
+        site.check(&home);
+    }
+    let seen = site.origin.seen();
+    let again = seen.iter().filter(|seen| seen.path == "/b2");
+    let again: Vec<_> = again.map(|seen| seen.header("range")).collect();
+    let piece = format!("bytes={PIECE_LEN}-{}", 2 * PIECE_LEN - 1);
+    assert_eq!(again, [Some(piece.as_str()); 2]);
+    assert_eq!(site.requests("/a"), 2);
 }
 
 #[test]

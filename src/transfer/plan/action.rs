@@ -37,6 +37,8 @@ pub enum DiskDone {
     Prepared(Result<Prepared, Failure>),
     Hashed(PieceIdx, Result<bool, Failure>),
     Saved(Result<(), Failure>),
+    /// Everything is there, but these pieces of its files are not what they should be.
+    Spoilt(Vec<Span>),
     /// Everything is flushed, checked, named and dated.
     Completed(Result<(), Failure>),
 }
@@ -79,7 +81,7 @@ pub enum Action {
     /// This mirror alone wrote a piece that failed its hash check: warn of it. The piece is
     /// missing again.
     BadPiece {
-        piece: PieceIdx,
+        piece: Span,
         uri: Arc<str>,
         /// It is not used any more.
         banned: bool,

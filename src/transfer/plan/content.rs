@@ -208,7 +208,7 @@ impl Plan {
             self.acquit(&writers);
         } else {
             // It holds what mirrors had begun.
-            self.suspect(piece, &writers);
+            self.suspect_of_swarm(piece, &writers);
         }
         if self.map.swarm_hashed(piece, good) {
             self.actions.push_back(Action::Hash(piece));

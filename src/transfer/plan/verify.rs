@@ -1,11 +1,12 @@
 //! Pure: pieces that mirrors filled and that were hashed: which mirror is to blame for a bad one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, Plan};
+use super::{Action, Plan, Stage};
 use crate::base::error::{ErrorCode, Failure, Retry};
+use crate::base::range_set::RangeSet;
 use crate::base::secret::SafeUrl;
-use crate::base::units::{PieceIdx, SourceId};
+use crate::base::units::{PieceIdx, SourceId, Span};
 use crate::transfer::piece_map::Verdict;
 use crate::transfer::uri_pool::{Mirror, MirrorId};
 
@@ -22,6 +23,10 @@ pub struct Suspects {
     strikes: BTreeMap<MirrorId, u32>,
     /// Pieces that cross files which they may have spoilt, in a row.
     suspicions: BTreeMap<MirrorId, u32>,
+    /// What they wrote where the pieces of the map have no hashes.
+    wrote: BTreeMap<MirrorId, RangeSet>,
+    /// Pieces of files that several of them spoilt together.
+    shared: BTreeSet<Span>,
 }
 
 impl Plan {
@@ -31,6 +36,47 @@ impl Plan {
             Verdict::HashAgain => self.actions.push_back(Action::Hash(piece)),
             Verdict::Bad { writers } => self.blame(piece, &writers),
         }
+    }
+
+    /// Where the pieces of the map have no hashes, those of the files in it are looked at when all
+    /// is there.
+    pub(super) fn note_author(&mut self, source: SourceId, span: Span) {
+        if let Some(mirror) = self.mirror_of(source) {
+            self.suspects.wrote.entry(mirror).or_default().insert(span);
+        }
+    }
+
+    /// These pieces of files are not what they should be: they are fetched again.
+    pub(super) fn handle_spoilt(&mut self, pieces: &[Span]) {
+        if self.stage != Stage::Completing {
+            return;
+        }
+        self.stage = Stage::Fetching;
+        let found = pieces
+            .iter()
+            .map(|piece| (*piece, self.take_authors(*piece)));
+        let found: Vec<(Span, Vec<MirrorId>)> = found.collect();
+        for (piece, authors) in found {
+            self.map.forget(piece);
+            match &authors[..] {
+                [mirror] => self.strike(piece, *mirror),
+                // The next time it may be one alone.
+                _ if self.suspects.shared.insert(piece) => {}
+                several => self.suspect(piece, several),
+            }
+        }
+    }
+
+    /// The mirrors that wrote there; none for what an earlier run left.
+    fn take_authors(&mut self, span: Span) -> Vec<MirrorId> {
+        let mut authors = Vec::new();
+        for (mirror, wrote) in &mut self.suspects.wrote {
+            if wrote.within(span).next().is_some() {
+                wrote.remove(span);
+                authors.push(*mirror);
+            }
+        }
+        authors
     }
 
     /// They had a hand in a good piece.
@@ -61,7 +107,7 @@ impl Plan {
             .iter()
             .any(|source| self.mirror_of(*source).is_none());
         if let ([mirror], false) = (&mirrors[..], others) {
-            return self.strike(piece, *mirror);
+            return self.strike(self.map.piece_span(piece), *mirror);
         }
         // No single mirror could bring all of a piece that crosses files.
         let span = self.map.piece_span(piece);
@@ -74,12 +120,18 @@ impl Plan {
             return;
         }
         self.map.allow_shared(piece);
-        self.suspect(piece, writers);
+        self.suspect(span, &mirrors);
+    }
+
+    /// One of several may have spoilt the piece that peers have finished.
+    pub(super) fn suspect_of_swarm(&mut self, piece: PieceIdx, writers: &[SourceId]) {
+        let mirrors = self.mirrors_of(writers);
+        self.suspect(self.map.piece_span(piece), &mirrors);
     }
 
     /// One of several may have spoilt the piece.
-    pub(super) fn suspect(&mut self, piece: PieceIdx, writers: &[SourceId]) {
-        for mirror in self.mirrors_of(writers) {
+    fn suspect(&mut self, piece: Span, mirrors: &[MirrorId]) {
+        for mirror in mirrors.iter().copied() {
             let count = self.suspects.suspicions.entry(mirror).or_insert(0);
             *count += 1;
             if *count >= SUSPICIONS_MAX {
@@ -90,13 +142,12 @@ impl Plan {
     }
 
     /// The mirror alone wrote a bad piece.
-    fn strike(&mut self, piece: PieceIdx, mirror: MirrorId) {
+    fn strike(&mut self, piece: Span, mirror: MirrorId) {
         let strikes = self.suspects.strikes.entry(mirror).or_insert(0);
         *strikes += 1;
         // The only mirror gets another chance: bytes may have been spoilt on the way.
-        let span = self.map.piece_span(piece);
         let banned =
-            *strikes >= STRIKES_MAX || self.peers > 0 || self.pool.has_other_hope(mirror, span);
+            *strikes >= STRIKES_MAX || self.peers > 0 || self.pool.has_other_hope(mirror, piece);
         if banned {
             self.give_up_on(piece, mirror);
         } else if let Some(known) = self.pool.mirror(mirror) {
@@ -109,14 +160,13 @@ impl Plan {
         }
     }
 
-    fn give_up_on(&mut self, piece: PieceIdx, mirror: MirrorId) {
+    fn give_up_on(&mut self, piece: Span, mirror: MirrorId) {
         let Some(known) = self.pool.mirror(mirror) else {
             return;
         };
         let uri = known.uri.clone();
         let text = format!(
-            "piece {} from {} failed its hash check",
-            piece.0,
+            "the piece at {piece:?} from {} failed its hash check",
             SafeUrl(&uri)
         );
         self.last_failure = Some(Failure::new(ErrorCode::Checksum, Retry::OtherMirror, text));

@@ -14,7 +14,7 @@ use crate::option::bt_settings::BtSettings;
 use crate::source::Facts;
 use crate::transfer::content_finish::{ContentEnd, Moved};
 use crate::transfer::destination::{Opened, Told};
-use crate::transfer::finish::Finish;
+use crate::transfer::finish::{Finale, Finish};
 use crate::transfer::handle::{Phase, TransferReport};
 use crate::transfer::keeper::ControlKeeper;
 use crate::transfer::live::Live;
@@ -37,6 +37,9 @@ impl Task {
             }
             DiskEvent::GivenBack(piece, on_disk) => return self.handle_given_back(piece, on_disk),
         };
+        if let DiskDone::Spoilt(_) = &done {
+            self.tell(Phase::Fetching);
+        }
         self.plan
             .handle_disk(Instant::now(), done, &self.world.stats);
     }
@@ -190,12 +193,16 @@ impl Task {
         let making = self.on_disk_thread(move || {
             let result = job.run(&|verified| live.set_verified(Some(verified)), &give_up);
             live.set_verified(None);
-            let result = result.map(|moved| {
-                if let Some(moved) = moved {
-                    show_moved(&live, moved);
+            DiskEvent::Done(match result {
+                Ok(Finale::Spoilt(pieces)) => DiskDone::Spoilt(pieces),
+                Ok(Finale::Done(moved)) => {
+                    if let Some(moved) = moved {
+                        show_moved(&live, moved);
+                    }
+                    DiskDone::Completed(Ok(()))
                 }
-            });
-            DiskEvent::Done(DiskDone::Completed(result))
+                Err(failure) => DiskDone::Completed(Err(failure)),
+            })
         });
         self.making = Some(making);
     }
