@@ -92,10 +92,9 @@ impl Brief {
             }));
         }
         let metainfo = self.metainfo()?;
-        let seeds = metainfo.web_seeds.iter().chain(&self.extra).cloned();
         Some(Source::Torrent(Upload {
             file: metainfo.to_file().into(),
-            uris: seeds.collect(),
+            uris: self.extra.clone(),
             path: self.line.as_ref().map(|line| line.text.to_string()),
             keep_copy: false,
         }))

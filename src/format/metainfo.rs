@@ -121,16 +121,23 @@ impl Metainfo {
     /// The bytes of a torrent file with this info dictionary and these trackers, as
     /// `bt-save-metadata` stores them.
     pub fn encode(info: &[u8], tiers: &[Vec<String>]) -> Vec<u8> {
-        write(info, tiers, &[])
+        write(info, tiers, [&[], &[]], &[])
     }
 
-    /// A torrent file of the same, less its web seeds (BEP 19).
+    /// A torrent file of the same, less what it says about itself.
     pub fn to_file(&self) -> Vec<u8> {
-        write(&self.info.raw, &self.tiers, &self.http_seeds)
+        let seeds = [&self.http_seeds[..], &self.web_seeds];
+        write(&self.info.raw, &self.tiers, seeds, &self.nodes)
     }
 }
 
-fn write(info: &[u8], tiers: &[Vec<String>], http_seeds: &[String]) -> Vec<u8> {
+/// `seeds`: those of BEP 17, and of BEP 19.
+fn write(
+    info: &[u8],
+    tiers: &[Vec<String>],
+    [http_seeds, web_seeds]: [&[String]; 2],
+    nodes: &[(String, u16)],
+) -> Vec<u8> {
     let mut writer = bencode::Writer::new();
     writer.dict(|root| {
         if let Some(first) = tiers.iter().flatten().next() {
@@ -145,14 +152,25 @@ fn write(info: &[u8], tiers: &[Vec<String>], http_seeds: &[String]) -> Vec<u8> {
                 }
             });
         }
-        if !http_seeds.is_empty() {
-            root.bytes("httpseeds").list(|list| {
-                for uri in http_seeds {
-                    list.bytes(uri);
+        let uris = |root: &mut bencode::Writer, key: &str, uris: &[String]| {
+            if !uris.is_empty() {
+                root.bytes(key).list(|list| {
+                    for uri in uris {
+                        list.bytes(uri);
+                    }
+                });
+            }
+        };
+        uris(root, "httpseeds", http_seeds);
+        root.bytes("info").raw(info);
+        if !nodes.is_empty() {
+            root.bytes("nodes").list(|list| {
+                for (host, port) in nodes {
+                    list.list(|node| _ = node.bytes(host).int(i64::from(*port)));
                 }
             });
         }
-        root.bytes("info").raw(info);
+        uris(root, "url-list", web_seeds);
     });
     writer.finish()
 }

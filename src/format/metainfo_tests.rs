@@ -241,6 +241,12 @@ fn hints_outside_the_info() {
         (Some(7), Some("hi"))
     );
     assert!(meta.info.private);
+    let said = Metainfo {
+        creation_date: None,
+        comment: None,
+        ..meta
+    };
+    assert_eq!(Metainfo::parse(&said.to_file(), "").unwrap(), said);
 }
 
 #[test]

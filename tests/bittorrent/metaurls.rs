@@ -372,6 +372,43 @@ fn without_the_torrent_only_the_bad_piece_of_a_file_is_fetched_again() {
 }
 
 #[test]
+fn the_torrents_own_web_seeds_count_whenever_it_is_queued_again() {
+    let mut site = Site::aligned();
+    let files: Vec<_> = ["a", "sub/b", "c"]
+        .into_iter()
+        .zip(site.torrent.files.iter().map(|(_, data)| data.clone()))
+        .collect();
+    site.torrent = Torrent::new("top", &files, &[], &[site.origin.url("/seed/")]);
+    site.put("/t.torrent", Page::File(site.torrent.file.clone()));
+    site.remove("/b");
+    // The first time it comes too slowly to end.
+    site.put("/seed/top/sub/b", Page::Slow(site.data(1).to_vec()));
+    let home = Home::new();
+    let server = start(&home, "--state-dir=");
+    let gids = add(&server, &site.two(), json!({}));
+    let whole = &gids[1];
+    let asked = |times| {
+        let enough = || (site.requests("/seed/top/sub/b") >= times).then_some(());
+        wait_for("a request to the web seed", enough);
+    };
+    asked(1);
+    server.call("aria2.changeOption", json!([whole, {"split": "2"}]));
+    asked(2);
+    server.call("aria2.pause", json!([whole]));
+    server.wait_for_status(whole, "status", &["paused"]);
+    server.call("aria2.unpause", json!([whole]));
+    asked(3);
+    server.call("aria2.forceRemove", json!([whole]));
+    server.wait_for_status(whole, "status", &["removed"]);
+    site.put("/seed/top/sub/b", Page::File(site.data(1).to_vec()));
+    let again = server.call("aria2.requeueDownloadResult", json!([whole]));
+    let again = again["gid"].as_str().unwrap();
+    let done = server.wait_for_status(again, "status", &["complete", "error"]);
+    assert_eq!(done["errorCode"], "0", "{done}");
+    site.check(&home);
+}
+
+#[test]
 fn what_is_not_of_the_torrent_is_a_download_of_its_own() {
     let site = Site::aligned();
     site.put("/c", Page::File(site.data(2).to_vec()));
