@@ -106,14 +106,6 @@ impl Net {
         self.client_of(key).map(HttpClient::Direct)
     }
 
-    /// The client for small answers that are read in one go, over HTTP/1.1.
-    ///
-    /// # Errors
-    /// As [`Self::http_client`].
-    pub fn plain_client(&self, settings: &HttpSettings, url: &Url) -> Result<Client, Failure> {
-        self.client_of(ClientKey::new(settings, url, 0))
-    }
-
     fn dialled_client_of(&self, key: DialledKey) -> Result<DialledClient, Failure> {
         let mut clients = self.dialled.lock();
         if let Some((_, client)) = clients.iter().find(|(known, _)| *known == key) {
@@ -175,10 +167,10 @@ impl Net {
         settings: &HttpSettings,
         url: &Url,
         family: Family,
-    ) -> Result<Client, Failure> {
+    ) -> Result<HttpClient, Failure> {
         let mut key = ClientKey::new(settings, url, 0);
         key.family = Some(family);
-        self.client_of(key)
+        self.client_of(key).map(HttpClient::Direct)
     }
 
     /// Whether `url` is reached through a proxy, which looks its name up itself.
@@ -346,7 +338,9 @@ mod tests {
         let mut settings = settings();
         settings.proxies.http = Some(Secret::new("gopher://user:hush@h"));
         let url = Url::parse("http://a/").unwrap();
-        let failure = Net::new().plain_client(&settings, &url).unwrap_err();
+        let failure = Net::new()
+            .client_of(ClientKey::new(&settings, &url, 0))
+            .unwrap_err();
         assert!(!failure.message.contains("hush"));
     }
 
@@ -355,7 +349,9 @@ mod tests {
         let mut settings = settings();
         settings.connection.dns_servers = ["nonsense".into()].into();
         let url = Url::parse("http://a/").unwrap();
-        let failure = Net::new().plain_client(&settings, &url).unwrap_err();
+        let failure = Net::new()
+            .client_of(ClientKey::new(&settings, &url, 0))
+            .unwrap_err();
         assert!(failure.message.contains("nonsense"));
     }
 }

@@ -1,6 +1,9 @@
 //! Which trackers are asked, and what they are told.
 
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use arioso::AddRequest;
@@ -215,4 +218,63 @@ fn trackers_may_change_while_it_runs() {
     wait_for("the second tracker", || asked(&second, "started"));
     wait_for("good-bye to the first", || asked(&first, "stopped"));
     node.wait(gid, "going on", |now: &Download| now.status() == "active");
+}
+
+/// An HTTP proxy that lets everybody through to `server`, whoever they ask for; its URI, and the
+/// first lines of what it was asked.
+fn tunnel_to(server: SocketAddr) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let uri = format!("http://{}", listener.local_addr().unwrap());
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let lines = asked.clone();
+    thread::spawn(move || {
+        while let Ok((client, _)) = listener.accept() {
+            let lines = lines.clone();
+            // Whoever hangs up ends it.
+            thread::spawn(move || tunnel(client, server, &lines));
+        }
+    });
+    (uri, asked)
+}
+
+fn tunnel(mut client: TcpStream, server: SocketAddr, lines: &Mutex<Vec<String>>) -> io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte)?;
+        head.extend(byte);
+    }
+    let head = String::from_utf8_lossy(&head);
+    lines
+        .lock()
+        .unwrap()
+        .extend(head.lines().next().map(str::to_owned));
+    client.write_all(b"HTTP/1.1 200 Yes\r\n\r\n")?;
+    let mut server = TcpStream::connect(server)?;
+    let (mut from_client, mut to_server) = (client.try_clone()?, server.try_clone()?);
+    thread::spawn(move || io::copy(&mut from_client, &mut to_server));
+    io::copy(&mut server, &mut client).map(drop)
+}
+
+#[test]
+fn trackers_are_asked_through_a_tunnel_as_mirrors_are() {
+    for (scheme, method) in [("http", "tunnel"), ("https", "get"), ("https", "tunnel")] {
+        let tracker = Tracker::start();
+        let (proxy, asked) = tunnel_to(tracker.address());
+        let announce = format!("{scheme}://tracker.invalid:81/announce");
+        let torrent = Torrent::new("data.bin", &[("", pattern(LEN))], &[announce], &[]);
+        let node = Node::start(&[]);
+        let request = leech(&torrent).with(id("all-proxy"), proxy);
+        node.add(request.with(id("proxy-method"), method));
+        let first = || asked.lock().unwrap().first().cloned();
+        assert_eq!(
+            wait_for("the proxy", first),
+            "CONNECT tracker.invalid:81 HTTP/1.1",
+            "{scheme} {method}"
+        );
+        // The tracker has no TLS.
+        if scheme == "http" {
+            wait_for("the tracker", || tracker.events().pop());
+        }
+    }
 }

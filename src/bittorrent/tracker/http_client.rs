@@ -1,14 +1,15 @@
 //! One question to an HTTP(S) tracker: redirects followed, answers unpacked and bounded.
 
+use std::error::Error;
 use std::io::Read;
 
 use flate2::read::{GzDecoder, ZlibDecoder};
 use reqwest::header::{CONTENT_ENCODING, LOCATION};
-use reqwest::{Client, Method, Request, Response, StatusCode};
+use reqwest::{Method, Request, Response, StatusCode};
 use url::Url;
 
-use crate::net::Net;
 use crate::net::udp::Family;
+use crate::net::{HttpClient, Net, Way};
 use crate::option::settings::HttpSettings;
 use crate::source::http::headers_for;
 
@@ -29,13 +30,18 @@ pub async fn get(
     let origin = url.clone();
     let mut challenged = false;
     for _ in 0..=REDIRECTS_MAX {
-        let client = client(net, settings, &url, family)?;
         let mut bare = url.clone();
         // They travel as a header; it fails only where there is no host.
         let _ = bare.set_username("").and(bare.set_password(None));
         let mut request = Request::new(Method::GET, bare);
         *request.headers_mut() = headers_for(net, settings, (&url, &origin), challenged);
-        let response = client.execute(request).await.map_err(shown)?;
+        let response = match client(net, settings, &url, family)? {
+            HttpClient::Direct(client) => client.execute(request).await.map_err(shown)?,
+            HttpClient::Dialled(client) => client
+                .execute(request)
+                .await
+                .map_err(|error| innermost(&*error))?,
+        };
         let status = response.status();
         if status == StatusCode::UNAUTHORIZED && settings.auth_challenge && !challenged {
             challenged = true;
@@ -65,12 +71,12 @@ fn client(
     settings: &HttpSettings,
     url: &Url,
     family: Option<Family>,
-) -> Result<Client, String> {
+) -> Result<HttpClient, String> {
     let client = match family {
         Some(family) if !Net::is_proxied(settings, url) => {
             net.http_client_of(settings, url, family)
         }
-        _ => net.plain_client(settings, url),
+        _ => net.http_client(settings, url, 0, Way::Own),
     };
     client.map_err(|failure| failure.message)
 }
@@ -98,10 +104,14 @@ async fn read(mut response: Response) -> Result<Vec<u8>, String> {
     }
 }
 
-/// The innermost cause, which names no URI.
+/// As [`innermost`], which names no URI then.
 fn shown(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
+    innermost(&error.without_url())
+}
+
+/// The innermost cause.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
