@@ -217,6 +217,7 @@ mod tests {
                 digests: vec![0; 20 * total.div_ceil(10) as usize].into(),
             }),
             proofs: Vec::new(),
+            doubts: Vec::new(),
             chosen: Vec::new(),
             torrent: None,
         }

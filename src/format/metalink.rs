@@ -67,7 +67,7 @@ pub struct Pieces {
     pub kind: String,
     /// Bytes of every piece but the last one; not 0.
     pub piece_len: u64,
-    /// Bytes of every digest; not 0.
+    /// Bytes of every digest; 0 where they were malformed, and are left out.
     pub digest_len: usize,
     /// One after the other.
     pub digests: Vec<u8>,

@@ -5,10 +5,13 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::digest::{Checksum, DigestKind};
+use super::digest::{Checksum, ChecksumError, DigestKind};
 use crate::base::units::PieceIdx;
 use crate::format::metainfo::Metainfo;
 use crate::format::metalink::{self, MetalinkFile};
+
+/// Letters of a kind nobody knows that are shown.
+const KIND_SHOWN: usize = 32;
 
 /// The files of a download and what proves them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,6 +27,8 @@ pub struct Content {
     pub pieces: Option<PieceHashes>,
     /// What a Metalink says of single files, in their order.
     pub proofs: Vec<FileProof>,
+    /// Of each file that a Metalink has useless hashes of: which, in words.
+    pub doubts: Vec<String>,
     /// Numbers from 1 of the files that a Metalink asks for; empty: the user says which (option
     /// `select-file`).
     pub chosen: Vec<RangeInclusive<u32>>,
@@ -74,14 +79,18 @@ impl PieceHashes {
         self.digests.len() / self.kind.digest_len()
     }
 
-    /// Those of a Metalink; `None` if their kind is not known or they are not one for each piece.
-    fn of_metalink(pieces: &metalink::Pieces, total: Option<u64>) -> Option<Self> {
-        let kind = DigestKind::from_name(&pieces.kind)?;
-        let count = pieces.digests.len() / pieces.digest_len.max(1);
-        let expected = total.map(|total| total.div_ceil(pieces.piece_len));
-        let fits = pieces.digest_len == kind.digest_len()
-            && expected.is_none_or(|expected| expected == count as u64);
-        fits.then(|| Self {
+    /// Those of a Metalink; or why they are of no use.
+    fn of_metalink(pieces: &metalink::Pieces, total: Option<u64>) -> Result<Self, String> {
+        let kind = known_kind(&pieces.kind)?;
+        if pieces.digest_len != kind.digest_len() {
+            return Err(format!("a {kind} digest of a piece is malformed"));
+        }
+        let count = (pieces.digests.len() / pieces.digest_len) as u64;
+        let expected = total.map_or(count, |total| total.div_ceil(pieces.piece_len));
+        if expected != count {
+            return Err(format!("{expected} pieces and {count} {kind} digests"));
+        }
+        Ok(Self {
             kind,
             piece_len: pieces.piece_len,
             digests: pieces.digests.as_slice().into(),
@@ -109,6 +118,7 @@ impl Content {
                 digests: info.piece_hashes.as_flattened().into(),
             }),
             proofs: Vec::new(),
+            doubts: Vec::new(),
             chosen: Vec::new(),
             torrent: Some(metainfo),
         }
@@ -119,7 +129,13 @@ impl Content {
     pub fn of_metalink(entries: &[MetalinkFile]) -> Self {
         let mut lens = entries.iter().map(|entry| entry.size);
         let mut pieces = None;
-        let mut proofs: Vec<FileProof> = entries.iter().enumerate().map(proof_of).collect();
+        let mut doubts = Vec::new();
+        let mut proofs = Vec::with_capacity(entries.len());
+        for (file, entry) in entries.iter().enumerate() {
+            let (proof, doubt) = proof_of(file, entry);
+            proofs.push(proof);
+            doubts.extend(doubt);
+        }
         if let [only] = &mut proofs[..] {
             // The pieces of the file are those of the download.
             pieces = only.pieces.take();
@@ -143,6 +159,7 @@ impl Content {
             total: lens.try_fold(0, |sum: u64, len| Some(sum.saturating_add(len?))),
             pieces,
             proofs,
+            doubts,
             chosen: ranges(&all),
             torrent: None,
         }
@@ -284,19 +301,61 @@ fn ranges(places: &[usize]) -> Vec<RangeInclusive<u32>> {
         .collect()
 }
 
-fn proof_of((file, entry): (usize, &MetalinkFile)) -> FileProof {
-    let checksum = |hash: &metalink::FileHash| {
-        let kind = DigestKind::from_name(&hash.kind)?;
-        Checksum::from_hex(kind, &hash.hex).ok()
-    };
-    let pieces = |pieces| PieceHashes::of_metalink(pieces, entry.size);
-    let checksums = entry.hashes.iter().filter_map(checksum);
-    let pieces = entry.pieces.iter().filter_map(pieces);
-    FileProof {
+/// What a Metalink says of the bytes of a file, and of what of that is of no use.
+fn proof_of(file: usize, entry: &MetalinkFile) -> (FileProof, Option<String>) {
+    let mut useless = Vec::new();
+    let checksums = entry.hashes.iter().map(|hash| {
+        let kind = known_kind(&hash.kind)?;
+        Checksum::from_hex(kind, &hash.hex).map_err(|error| error.to_string())
+    });
+    let checksum = strongest(checksums, |it| it.kind, &mut useless);
+    let pieces = entry.pieces.iter();
+    let pieces = pieces.map(|pieces| PieceHashes::of_metalink(pieces, entry.size));
+    let pieces = strongest(pieces, |it| it.kind, &mut useless);
+    let doubt = useless.first().map(|why| {
+        let of = entry.hashes.len() + entry.pieces.len();
+        let rest = match (&checksum, &pieces) {
+            (None, None) => "nothing is left to check it by",
+            _ => "others are left",
+        };
+        let (count, name) = (useless.len(), &entry.name);
+        format!("{count} of {of} hashes of {name} in its Metalink are of no use ({why}); {rest}")
+    });
+    let proof = FileProof {
         file,
-        checksum: checksums.max_by_key(|it| it.kind),
-        pieces: pieces.max_by_key(|it| it.kind),
+        checksum,
+        pieces,
+    };
+    (proof, doubt)
+}
+
+fn known_kind(name: &str) -> Result<DigestKind, String> {
+    let unknown = || {
+        let start: String = name.chars().take(KIND_SHOWN).collect();
+        ChecksumError::Kind(start).to_string()
+    };
+    DigestKind::from_name(name).ok_or_else(unknown)
+}
+
+/// The strongest of several digests, of equals the first, as in aria2. Why others are of no use is
+/// added to `useless`.
+fn strongest<T>(
+    digests: impl Iterator<Item = Result<T, String>>,
+    kind: impl Fn(&T) -> DigestKind,
+    useless: &mut Vec<String>,
+) -> Option<T> {
+    let mut best: Option<T> = None;
+    for digest in digests {
+        match digest {
+            Err(why) => useless.push(why),
+            Ok(digest)
+                if best
+                    .as_ref()
+                    .is_some_and(|best| kind(best) >= kind(&digest)) => {}
+            Ok(digest) => best = Some(digest),
+        }
     }
+    best
 }
 
 /// Why a torrent is not about the files of a Metalink that names it.

@@ -123,6 +123,7 @@ mod tests {
             total: Some(36),
             pieces: None,
             proofs: Vec::new(),
+            doubts: Vec::new(),
             chosen: Vec::new(),
             torrent: None,
         }

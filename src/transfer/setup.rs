@@ -73,6 +73,9 @@ impl Setup {
             }
             detail.identity.take()
         };
+        for doubt in known.iter().flat_map(|known| &known.doubts) {
+            tracing::warn!(gid = %spec.gid, "{doubt}");
+        }
         let mut earlier = Earlier::take(spec);
         if let Some(path) = expected_path(&settings, content.as_ref()) {
             earlier.look_for_orphan(spec, &path);

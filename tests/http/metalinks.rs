@@ -127,3 +127,59 @@ fn files_that_cannot_be_had_say_why() {
         fails(name, document.as_bytes(), code, &[words]);
     }
 }
+
+#[test]
+fn hashes_that_are_of_no_use_are_told_and_others_count() {
+    let data = pattern(LEN);
+    let origin = Origin::with_file(data.clone());
+    let right = hex(&sha256(&data));
+    let wrong = hex(&sha256(b"other"));
+    let hash = |kind: &str, digest: &str| format!("<hash type=\"{kind}\">{digest}</hash>");
+    let pieces = |kind: &str, digests: &str| {
+        let digests = format!("<hash>{digests}</hash>");
+        format!("<pieces type=\"{kind}\" length=\"{LEN}\">{digests}</pieces>")
+    };
+    let none = "nothing is left to check it by";
+    let others = "others are left";
+    for (what, hashes, code, words) in [
+        ("letters", hash("sha-256", &"zz".repeat(32)), 0, none),
+        ("length", hash("sha-512", &right), 0, none),
+        ("kind", hash("sha-9", &right), 0, none),
+        ("piece", pieces("sha-256", "zz"), 0, none),
+        ("length of a piece", pieces("sha-1", &right), 0, none),
+        (
+            "another",
+            hash("sha-512", "x") + &hash("sha-256", &right),
+            0,
+            others,
+        ),
+        (
+            "another, wrong",
+            hash("sha-512", "x") + &hash("sha-256", &wrong),
+            32,
+            others,
+        ),
+        (
+            "other pieces, wrong",
+            pieces("sha-512", "x") + &pieces("sha-256", &wrong),
+            32,
+            others,
+        ),
+        // Of two of a kind the first counts, as in aria2.
+        (
+            "two",
+            hash("sha-256", &wrong) + &hash("sha-256", &right),
+            32,
+            "",
+        ),
+    ] {
+        let url = origin.url("/f");
+        let size = format!("<size>{LEN}</size>");
+        let document = v4(&format!(
+            "<file name=\"x\">{size}{hashes}<url>{url}</url></file>"
+        ));
+        let chain = run(document.as_bytes());
+        assert_eq!(chain.code, code, "{what}: {}", chain.text);
+        assert!(chain.text.contains(words), "{what}: {}", chain.text);
+    }
+}

@@ -52,6 +52,7 @@ impl Rig {
                 digests: hashes.into(),
             }),
             proofs: Vec::new(),
+            doubts: Vec::new(),
             chosen: Vec::new(),
             torrent: None,
         };

@@ -108,6 +108,7 @@ impl Side {
                 digests: hashes.collect(),
             }),
             proofs: Vec::new(),
+            doubts: Vec::new(),
             chosen: Vec::new(),
             torrent: None,
         };

@@ -387,13 +387,17 @@ impl<'a> Reader<'a> {
 
     fn end_pieces(&mut self) {
         let pieces = self.pieces.take();
-        let good = pieces.filter(|pieces| !pieces.spoilt && !pieces.digests.is_empty());
-        if let (Some(file), Some(pieces)) = (&mut self.file, good)
+        if let (Some(file), Some(mut pieces)) = (&mut self.file, pieces)
             && file.pieces.len() < ENTRIES_MAX
+            && !pieces.kind.is_empty()
         {
+            if pieces.spoilt {
+                pieces.digests.clear();
+                pieces.digest_len = 0;
+            }
             file.pieces.push(Pieces {
                 kind: pieces.kind,
-                piece_len: pieces.piece_len,
+                piece_len: pieces.piece_len.max(1),
                 digest_len: pieces.digest_len,
                 digests: pieces.digests,
             });

@@ -46,6 +46,7 @@ impl Rig {
                 digests: digests.into(),
             }),
             proofs: Vec::new(),
+            doubts: Vec::new(),
             chosen: Vec::new(),
             torrent: None,
         };
