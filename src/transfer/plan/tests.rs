@@ -208,3 +208,100 @@ fn the_rest_of_a_last_piece_is_not_waited_for_for_ever() {
     assert_eq!(at_an_edge(false, 0), waits);
     assert_eq!(at_an_edge(true, 1), waits);
 }
+
+/// A file of 3000 bytes in a map without hashes, all there. Of two mirrors the first broke off half
+/// way.
+fn all_there(mirrors: usize) -> Story {
+    let known = Known {
+        total: 3000,
+        piece_len: 1000,
+        wanted: None,
+        padding: RangeSet::new(),
+        edges_may_lack: false,
+    };
+    let uris = ["http://h0/f", "http://h1/f"].iter().take(mirrors);
+    let list: Vec<Mirror> = uris.map(|uri| Mirror::new((*uri).into(), None)).collect();
+    let now = Instant::now();
+    let plan = Plan::known(now, &list, known, settings(), Rng::seeded(1));
+    let mut story = Story { now, plan };
+    story.prepared(Some(3000), RangeSet::new());
+    if mirrors > 1 {
+        story.actions();
+        story.report(Report::Wrote(Span::new(0, 1500)));
+        let broke = Failure::fatal(ErrorCode::ResourceNotFound, "gone");
+        story.report(Report::Closed(Err(broke)));
+    }
+    story.fetch_all();
+    story
+}
+
+impl Story {
+    /// Every source brings what it was asked for, until all is there.
+    fn fetch_all(&mut self) {
+        for _ in 0..10 {
+            let mut complete = false;
+            let actions: Vec<Action> = std::iter::from_fn(|| self.plan.poll_action()).collect();
+            for action in actions {
+                match action {
+                    Action::Fetch(source, span) => {
+                        let report = Report::Wrote(span);
+                        self.plan.handle_report(self.now, source, report, &());
+                        self.plan.handle_report(self.now, source, Report::Idle, &());
+                    }
+                    Action::Complete => complete = true,
+                    _ => {}
+                }
+            }
+            if complete {
+                return;
+            }
+        }
+        panic!("{}", self.plan.map().draw(100));
+    }
+
+    /// The pieces are bad; what is to be done, less what became of connections.
+    fn spoilt(&mut self, pieces: &[Span]) -> Vec<String> {
+        self.disk(DiskDone::Spoilt(pieces.to_vec()));
+        let mut kept = Vec::new();
+        let mut asked = Vec::new();
+        while let Some(action) = self.plan.poll_action() {
+            match action {
+                Action::BadPiece { uri, banned, .. } => kept.push(format!("{uri} {banned}")),
+                Action::Fetch(source, span) => asked.push((source, span)),
+                Action::End(outcome) => kept.push(format!("{outcome:?}")),
+                _ => {}
+            }
+        }
+        for (source, span) in asked {
+            kept.push(format!("{span:?}"));
+            self.plan
+                .handle_report(self.now, source, Report::Wrote(span), &());
+        }
+        self.actions();
+        kept
+    }
+}
+
+#[test]
+fn the_only_mirror_of_bad_pieces_of_a_file_is_not_asked_for_ever() {
+    let mut story = all_there(1);
+    let piece = Span::new(1300, 1700);
+    for _ in 0..2 {
+        assert_eq!(story.spoilt(&[piece]), ["http://h0/f false", "1300..1700"]);
+    }
+    let last = story.spoilt(&[piece]);
+    assert_eq!(last[0], "http://h0/f true");
+    assert!(last[1].contains("code: Checksum"), "{last:?}");
+    // Whoever stopped it meanwhile has the last word.
+    assert_eq!(story.spoilt(&[piece]), [""; 0]);
+}
+
+#[test]
+fn who_spoilt_a_piece_of_a_file_alone_is_given_up_and_of_several_nobody() {
+    let mut story = all_there(2);
+    // Both had a hand in it.
+    assert_eq!(story.spoilt(&[Span::new(1400, 1600)]), ["1400..1600"]);
+    let told = story.spoilt(&[Span::new(0, 200), Span::new(2000, 2200)]);
+    // The second is the only one left.
+    assert_eq!(told, ["http://h0/f true", "http://h1/f false", "0..200"]);
+}
