@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::request::{Source, Upload};
+use super::request::{Again, Source};
 use crate::base::gid::Gid;
 use crate::format::info_hash::InfoHash;
 use crate::format::metainfo::Metainfo;
@@ -30,14 +30,14 @@ pub struct Brief {
     pub extra: Vec<String>,
     /// Somebody has changed the mirrors.
     pub edited: bool,
-    /// Of files of a Metalink that are one torrent's.
+    /// Of files of a Metalink.
     pub described: Option<Arc<Described>>,
 }
 
-/// What a Metalink says of the files of one download that have a torrent, or are several.
+/// What a Metalink says of the files of one download.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Described {
-    /// With mirrors that can be used, the best first, and the torrent.
+    /// With mirrors that could be used at first, the best first, and the torrent.
     pub files: Vec<MetalinkFile>,
     /// Where the torrent is, while nobody knows what is in it.
     pub awaited: Option<Arc<str>>,
@@ -76,27 +76,31 @@ pub enum PayloadKind {
 }
 
 impl Brief {
-    /// The same once more, as something to add.
-    pub fn again(&self) -> Option<Source> {
+    /// The same once more, as something to add; `uris` are what it has of mirrors by now.
+    pub fn again(&self, uris: &[Arc<str>]) -> Option<Source> {
         if let Job::Magnet(_) = &self.job {
             let line = self.line.as_ref()?;
             return Some(Source::Uris(vec![line.text.to_string()]));
         }
-        if let Some(described) = &self.described {
-            let torrent = self.metainfo().map(|metainfo| metainfo.to_file());
-            let document = Metalink::document(&described.files, torrent.as_deref());
-            return Some(Source::Metalink(Upload {
-                file: document.into(),
-                path: self.line.as_ref().map(|line| line.text.to_string()),
-                ..Upload::default()
-            }));
-        }
-        let metainfo = self.metainfo()?;
-        Some(Source::Torrent(Upload {
-            file: metainfo.to_file().into(),
-            uris: self.extra.clone(),
-            path: self.line.as_ref().map(|line| line.text.to_string()),
-            keep_copy: false,
+        let torrent = self.metainfo().map(|metainfo| metainfo.to_file());
+        let payload = match &self.described {
+            Some(described) => Payload::new(
+                PayloadKind::Metalink,
+                Metalink::document(&described.files, torrent.as_deref()).into(),
+            ),
+            None => Payload::new(PayloadKind::Torrent, torrent?.into()),
+        };
+        let line = self.line.as_ref().map(|line| Line {
+            text: Arc::clone(&line.text),
+            gid: None,
+        });
+        Some(Source::Again(Again {
+            uris: uris.into(),
+            brief: Box::new(Self {
+                line,
+                payload: Some(payload),
+                ..self.clone()
+            }),
         }))
     }
 

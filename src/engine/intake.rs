@@ -6,7 +6,7 @@ pub(super) mod torrent;
 use std::sync::Arc;
 
 use super::brief::Brief;
-use super::request::{AddRequest, RequestError, Source};
+use super::request::{AddRequest, Again, RequestError, Source};
 use crate::base::gid::Gid;
 use crate::format::expand::{EXPANSIONS_MAX, ExpandError, expand};
 use crate::format::magnet::is_magnet;
@@ -45,6 +45,13 @@ pub fn accept(
             Ok(vec![torrent::of_upload(&upload, given)?])
         }
         Source::Metalink(upload) => metalink::of_upload(&upload, Given::read(&options, base)?),
+        Source::Again(Again { uris, brief }) => {
+            let mut given = Given::read(&options, base)?;
+            if brief.described.is_some() {
+                metalink::forget_choices(&mut given.options);
+            }
+            Ok(vec![given.into_spec(uris, Some(brief))?])
+        }
     }
 }
 

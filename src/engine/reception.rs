@@ -40,7 +40,7 @@ pub(super) async fn receive(
             Source::Torrent(upload) | Source::Metalink(upload) => {
                 upload.keep_copy.then(|| upload.file.clone())
             }
-            Source::Uris(_) => None,
+            Source::Uris(_) | Source::Again(_) => None,
         };
         let mut specs = intake::accept(request, &base)?;
         if let Some(file) = copied {

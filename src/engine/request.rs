@@ -1,9 +1,11 @@
 //! Pure: what is asked of the engine, and why it refuses.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::brief::Brief;
 use crate::base::gid::Gid;
 use crate::format::expand::ExpandError;
 use crate::option::{OptionError, OptionId};
@@ -26,6 +28,16 @@ pub enum Source {
     Torrent(Upload),
     /// A Metalink, which may stand for several downloads.
     Metalink(Upload),
+    /// What an earlier download was to bring.
+    Again(Again),
+}
+
+/// What is known of a download that is to be made once more: see [`Brief::again`].
+#[derive(Clone, Debug)]
+pub struct Again {
+    /// Mirrors of the only file.
+    pub(super) uris: Box<[Arc<str>]>,
+    pub(super) brief: Box<Brief>,
 }
 
 /// The content of a torrent or Metalink.

@@ -409,6 +409,30 @@ fn the_torrents_own_web_seeds_count_whenever_it_is_queued_again() {
 }
 
 #[test]
+fn mirrors_that_were_changed_stay_so_when_it_is_queued_again() {
+    for torrent in ["/t.torrent", "/none.torrent"] {
+        let site = Site::aligned();
+        site.put("/b", Page::Hangs);
+        site.put("/b2", Page::Hangs);
+        let home = Home::new();
+        let server = start(&home, "--state-dir=");
+        let document = site.two().replace("/t.torrent", torrent);
+        let gids = add(&server, &document, json!({}));
+        server.wait_for_status(&gids[1], "status", &["active"]);
+        let [old, new] = ["/b", "/b2"].map(|path| [site.origin.url(path)]);
+        let counts = server.call("aria2.changeUri", json!([gids[1], 2, old, new]));
+        assert_eq!(counts, json!([1, 1]));
+        server.call("aria2.forceRemove", json!([gids[1]]));
+        server.wait_for_status(&gids[1], "status", &["removed"]);
+        site.put("/b2", Page::File(site.data(1).to_vec()));
+        let again = server.call("aria2.requeueDownloadResult", json!([gids[1]]));
+        let again = again["gid"].as_str().unwrap();
+        server.wait_for_status(again, "status", &["complete"]);
+        site.check(&home);
+    }
+}
+
+#[test]
 fn what_is_not_of_the_torrent_is_a_download_of_its_own() {
     let site = Site::aligned();
     site.put("/c", Page::File(site.data(2).to_vec()));

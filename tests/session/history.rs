@@ -1,6 +1,8 @@
 use std::fs;
 
+use base64::Engine as _;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::file_server::{FileServer, bytes};
 use crate::program::{Home, wait_for};
@@ -106,4 +108,71 @@ fn the_history_outlives_kills_and_what_was_removed_does_not() {
     assert_eq!(server.stop(), 0);
     let server = Server::start(home.arioso(), &[&state]);
     assert!(found(&server, json!({})).is_empty());
+}
+
+fn sha256(data: &[u8]) -> String {
+    let digest = Sha256::digest(data);
+    let digits = digest.iter().map(|byte| format!("{byte:02x}"));
+    format!("<hash>{}</hash>", digits.collect::<String>())
+}
+
+#[test]
+fn files_of_a_metalink_are_verified_when_they_are_fetched_again() {
+    const LEN: usize = 40_000;
+    const PIECE_LEN: usize = 16 << 10;
+    let (home, files) = (Home::new(), FileServer::start());
+    let good = bytes(LEN, 1);
+    let whole = sha256(&good).replace("<hash>", "<hash type=\"sha-256\">");
+    let pieces: String = good.chunks(PIECE_LEN).map(sha256).collect();
+    let pieces = format!("<pieces type=\"sha-256\" length=\"{PIECE_LEN}\">{pieces}</pieces>");
+    let (gone, second) = (files.uri("/gone"), files.page("/p", &good));
+    let document = format!(
+        "<metalink xmlns=\"urn:ietf:params:xml:ns:metalink\">\
+         <file name=\"sub/w\"><language>de</language>{whole}<url>{}</url></file>\
+         <file name=\"p\"><language>de</language><size>{LEN}</size>{pieces}<url>{gone}</url></file>\
+         </metalink>",
+        files.page("/w", &good)
+    );
+    let state = format!("--state-dir={}", home.path("state").display());
+    let server = Server::start(home.arioso(), &[&state]);
+    let document = base64::engine::general_purpose::STANDARD.encode(document);
+    let options = json!({"pause": "true", "max-tries": "2", "metalink-language": "de"});
+    let gids = server.call("aria2.addMetalink", json!([document, options]));
+    server.call("aria2.changeUri", json!([gids[1], 1, [gone], [second]]));
+    server.call("aria2.unpauseAll", json!([]));
+    for gid in gids.as_array().unwrap() {
+        server.wait_for_status(gid.as_str().unwrap(), "status", &["complete"]);
+    }
+
+    let mut bad = good.clone();
+    bad[LEN / 2] ^= 1;
+    let fetched_again = |server: &Server, index: usize, code: &str| {
+        fs::remove_dir_all(home.path("dl")).unwrap();
+        fs::create_dir(home.path("dl")).unwrap();
+        let requeue = json!([gids[index]]);
+        let again = server.call("aria2.requeueDownloadResult", requeue);
+        let again = again["gid"].as_str().unwrap();
+        let done = server.wait_for_status(again, "status", &["complete", "error"]);
+        assert_eq!(done["errorCode"], code, "{done}");
+        if code == "0" {
+            assert!(fs::read(home.file(["sub/w", "p"][index])).unwrap() == good);
+        }
+    };
+    let both_ways = |server: &Server| {
+        for (data, code) in [(&bad, "32"), (&good, "0")] {
+            for (index, page) in ["/w", "/p"].into_iter().enumerate() {
+                files.page(page, data);
+                fetched_again(server, index, code);
+            }
+        }
+    };
+    both_ways(&server);
+    server.call("aria2.saveSession", json!([]));
+    server.kill();
+    // Only the store has them now.
+    let server = Server::start(home.arioso(), &[&state, "--max-download-result=1"]);
+    let shown = server.call("aria2.tellStopped", json!([0, 9, ["gid"]]));
+    let is_shown = |gid| shown.as_array().unwrap().contains(&json!({ "gid": gid }));
+    assert!(!is_shown(&gids[0]) && !is_shown(&gids[1]), "{shown}");
+    both_ways(&server);
 }

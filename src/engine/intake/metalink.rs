@@ -53,9 +53,7 @@ pub(in crate::engine) fn of_document(
 ) -> Vec<DownloadSpec> {
     let taste = Taste::of(options);
     let mut base = options.clone();
-    for id in [OUT.id, INDEX_OUT.id, SELECT_FILE.id] {
-        base.unset(id);
-    }
+    forget_choices(&mut base);
     let files = taste.choose(metalink).into_iter();
     let mut specs = Vec::new();
     for files in groups(files.map(|file| taste.reduced(file))) {
@@ -74,6 +72,13 @@ pub(in crate::engine) fn of_document(
         });
     }
     specs
+}
+
+/// Which files there are and what they are called is said by the document.
+pub(in crate::engine) fn forget_choices(options: &mut OptionSet) {
+    for id in [OUT.id, INDEX_OUT.id, SELECT_FILE.id] {
+        options.unset(id);
+    }
 }
 
 /// Files that are one download: those that name the same torrent, and what they are in it. They
@@ -210,9 +215,7 @@ fn parts_of(mut files: Vec<MetalinkFile>, fetched: Option<Fetched>) -> Kept {
         None => files.iter().find_map(fetchable),
         Some(_) => None,
     };
-    if awaited.is_some() || content.torrent.is_some() || files.len() > 1 {
-        brief.described = Some(Arc::new(Described { files, awaited }));
-    }
+    brief.described = Some(Arc::new(Described { files, awaited }));
     brief.job = Job::Known(Arc::new(content));
     (uris, brief)
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use filter::{Facts, Filter};
 
 use crate::base::gid::{Gid, GidPrefix};
-use crate::engine::{AddRequest, Brief, Download, HistoryPage, RequestError, Source};
+use crate::engine::{AddRequest, Download, HistoryPage, RequestError, Source};
 use crate::option::keys;
 use crate::option::spec::ADD;
 use crate::store::{HistoryKey, Record};
@@ -126,9 +126,10 @@ impl Method for RequeueDownloadResult {
 impl Change for RequeueDownloadResult {
     async fn call(self, backend: &Backend) -> Result<Reply, RpcError> {
         let parts = |result: &Download| {
-            let uris = result.uris().iter().map(|uri| uri.to_string());
-            let source = result.brief().and_then(Brief::again);
-            let source = source.unwrap_or_else(|| Source::Uris(uris.collect()));
+            let uris = result.uris();
+            let source = result.brief().and_then(|brief| brief.again(uris));
+            let source = source
+                .unwrap_or_else(|| Source::Uris(uris.iter().map(|uri| uri.to_string()).collect()));
             (source, result.options().clone())
         };
         let (source, own) = match resolve(&backend.engine, &self.gid) {
@@ -154,8 +155,7 @@ impl Change for RequeueDownloadResult {
         options.extend(given);
         let request = AddRequest { source, options };
         let added = backend.engine.add(request, None).await?;
-        // A torrent of it goes before the download itself.
-        match added.last() {
+        match added.first() {
             Some(gid) => Ok(Reply::Requeued(*gid)),
             None => Err(RequestError::NoUsableUri.into()),
         }
