@@ -66,6 +66,10 @@ class Failed(Exception):
     """A check did not hold."""
 
 
+class NotInTime(Failed):
+    """What was waited for did not come."""
+
+
 def check(holds, message):
     if not holds:
         raise Failed(message)
@@ -166,8 +170,25 @@ def wait_for(what, probe, timeout=60.0, interval=0.05):
         result = probe()
         if result:
             return result
-        check(time.monotonic() < deadline, f"waited {timeout:.0f} s for {what}")
+        if time.monotonic() >= deadline:
+            raise NotInTime(f"waited {timeout:.0f} s for {what}")
         time.sleep(interval)
+
+
+def standstill(pid):
+    """What the threads of a process wait for in the kernel, and whether the disk is behind."""
+    def read(path):
+        with contextlib.suppress(OSError):
+            return Path(path).read_text(errors="replace")
+        return ""
+
+    threads = []
+    for task in sorted(Path(f"/proc/{pid}/task").glob("*")):
+        state = read(task / "stat").rpartition(")")[2][:2].strip()
+        calls = [line.partition("] ")[2].partition("+")[0] for line in read(task / "stack").splitlines()]
+        threads.append(f"{read(task / 'comm').strip()} {state} {' < '.join(calls[:5]) or read(task / 'wchan')}")
+    memory = [line for line in read("/proc/meminfo").splitlines() if line.startswith(("Dirty:", "Writeback:"))]
+    return "\n".join(threads + memory + read("/proc/pressure/io").splitlines())
 
 
 @contextlib.contextmanager
@@ -441,6 +462,10 @@ class RpcError(Exception):
         self.message = error.get("message")
 
 
+# So long a start may take, in seconds, also where the disk is behind.
+START_MAX = 20.0
+
+
 class Server:
     """`program --enable-rpc` on a free port.
 
@@ -478,7 +503,10 @@ class Server:
                 start_new_session=True,
             )
         with killed_on_failure(self.process):
-            wait_for("the RPC server to answer", self._answers, timeout=20, interval=0.02)
+            try:
+                wait_for("the RPC server to answer", self._answers, timeout=START_MAX, interval=0.02)
+            except NotInTime as error:
+                raise NotInTime(f"{error}\n{standstill(self.process.pid)}\n{self.tail()}") from None
 
     def _state_args(self, state):
         if self.program.name == "arioso":

@@ -13,7 +13,7 @@ from collections import defaultdict
 
 import peers
 from lib import (
-    MIB, ROOT, SOCKET_SLACK, Failed, Nginx, RpcError, Server, check, free_port, program, sample,
+    MIB, ROOT, SOCKET_SLACK, Failed, Nginx, NotInTime, RpcError, Server, check, free_port, program, sample,
     wait_for,
 )
 from storm_ledger import SURE, Entry, Ledger
@@ -119,13 +119,14 @@ class World(Ledger):
                     "--file-allocation=" + self.random.choice(["none", "prealloc", "falloc"]),
                     *self.args, state=self.work / "state", port=self.port, env=env,
                 )
+            except NotInTime as error:
+                # Told in the table; a second time in a row it counts.
+                check(not self.unanswered or self.unanswered[-1] != self.kills, error)
+                print(error, flush=True)
+                self.unanswered.append(self.kills)
+                self.starts.append(time.time())
             except Failed as error:
-                if env is None:
-                    # Told in the table; a second time in a row it counts.
-                    check(not self.unanswered or self.unanswered[-1] != self.kills, error)
-                    self.unanswered.append(self.kills)
-                    self.starts.append(time.time())
-                    continue
+                check(env is not None, error)
                 self.note_kill(None, point)  # it died before it could answer
                 env = None
 
