@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::storage::progress::Durability;
 
 /// A sync may take this long.
-pub const SYNC_MAX: Duration = Duration::from_millis(300);
+pub const SYNC_MAX: Duration = Duration::from_millis(150);
 /// Control files without a sync after one that took longer.
 const REST: u32 = 9;
 /// More bytes than these since the last control file are not synced.
