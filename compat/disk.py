@@ -427,12 +427,16 @@ def state_disk(supervisor, action):
         TABLE.append((f"session disk {action}", "downloads went on", "caught up"))
 
 
-def stalled_spare_copy(supervisor):
-    """The session is kept in time while its spare copy is not written."""
+def session_kept(supervisor, action, name):
+    """What is said outlives the process in time while one of the session's files is on a bad disk."""
     with Rig(supervisor) as rig:
         state = rig.work / "state"
         gid = rig.add(rig.good, pause="true")
-        rig.fail("stall", state / "session.txt.tmp")
+        other = rig.add(rig.good / "other", pause="true")
+        time.sleep(1.5)
+        rig.fail(action, state / name)
+        rig.server.call("aria2.remove", other)
+        new = rig.add(rig.good / "new", pause="true")
         # It is written every four seconds when something changed.
         for split in range(1, 14):
             rig.server.call("aria2.changeOption", gid, {"split": str(split)})
@@ -442,6 +446,8 @@ def stalled_spare_copy(supervisor):
         with Server(program(), rig.work, state=state) as after:
             kept = after.call("aria2.getOption", gid)["split"]
             check(kept == str(split), f"what was said last was {split}, kept is {kept}")
+            waiting = {row["gid"] for row in after.call("aria2.tellWaiting", 0, 9, ["gid"])}
+            check(waiting == {gid, new}, f"{waiting} are waiting")
 
 
 def main():
@@ -469,7 +475,8 @@ def main():
         cases.append(("disk stalled under torrents and files", stalled_memory, supervisor))
     cases += [(f"session on a disk with {action}", state_disk, supervisor, action)
               for action in ("ENOSPC", "EIO", "stall")]
-    cases.append(("the session's spare copy stalled", stalled_spare_copy, supervisor))
+    cases += [("the session's spare copy stalled", session_kept, supervisor, "stall", "session.txt.tmp"),
+              ("the session is not synced", session_kept, supervisor, "stallsync", "store")]
     with peers.addresses():
         suite.run_all(cases, workers=4)
     print(f"  {'fault':28} {'download':28} kept or cost")

@@ -4,7 +4,8 @@
  *
  * RULES is a file of lines "PREFIX ACTION", read again whenever it changes. A write, sync,
  * allocation, creation or rename below PREFIX is answered by ACTION: an error name (ENOSPC, EIO,
- * EROFS, EMFILE), "stall" (it does not come back until the rule is gone) or "slow MS".
+ * EROFS, EMFILE), "stall" (it does not come back until the rule is gone), "stallsync" (so do syncs
+ * only) or "slow MS".
  *
  * The program's calls are seen through a seccomp filter with user notification (Linux 5.5), so
  * that calls which bypass libc are seen too, and no rights are needed. The supervisor ends with
@@ -36,12 +37,13 @@ enum { RULES_MAX = 16, PARKED_MAX = 4096 };
 
 struct rule {
     char prefix[PATH_MAX];
-    int error, stall, slow_ms;
+    int error, stall, syncs, slow_ms;
 };
 
 struct parked {
     uint64_t id;
     char path[PATH_MAX];
+    int number;
     uint64_t since_ms;
 };
 
@@ -54,7 +56,7 @@ static struct timespec rules_time;
 
 static const int watched[] = {
     SYS_pwrite64, SYS_pwritev, SYS_pwritev2, SYS_write, SYS_writev, SYS_fsync, SYS_fdatasync,
-    SYS_ftruncate, SYS_fallocate, SYS_openat, SYS_renameat, SYS_renameat2,
+    SYS_sync_file_range, SYS_ftruncate, SYS_fallocate, SYS_openat, SYS_renameat, SYS_renameat2,
 #ifdef SYS_rename
     SYS_rename,
 #endif
@@ -99,7 +101,8 @@ static void read_rules(void)
     struct rule *rule = rules;
     while (rule_count < RULES_MAX && fscanf(file, "%4095s %31s", rule->prefix, action) == 2) {
         rule->error = error_of(action);
-        rule->stall = strcmp(action, "stall") == 0;
+        rule->syncs = strcmp(action, "stallsync") == 0;
+        rule->stall = rule->syncs || strcmp(action, "stall") == 0;
         rule->slow_ms = 0;
         if (strcmp(action, "slow") == 0 && fscanf(file, "%d", &rule->slow_ms) != 1)
             rule->slow_ms = 0;
@@ -174,6 +177,10 @@ static void answer(int listener, uint64_t id, int error)
 static int settle(int listener, const struct parked *call)
 {
     const struct rule *rule = rule_for(call->path);
+    int is_sync = call->number == SYS_fsync || call->number == SYS_fdatasync
+        || call->number == SYS_sync_file_range;
+    if (rule && rule->syncs && !is_sync)
+        rule = NULL;
     if (rule && rule->stall)
         return 0;
     if (rule && rule->slow_ms && now_ms() - call->since_ms < (uint64_t)rule->slow_ms)
@@ -194,6 +201,7 @@ static void take(int listener)
         return;
     }
     one->id = call.id;
+    one->number = call.data.nr;
     one->since_ms = now_ms();
     if (!settle(listener, one) && parked_count < PARKED_MAX - 1)
         parked_count++;

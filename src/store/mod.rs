@@ -9,6 +9,7 @@
 
 mod file;
 mod finish_log;
+mod flusher;
 mod history;
 mod migrate;
 mod open;
@@ -17,6 +18,7 @@ mod record;
 mod recovery;
 mod session_text;
 mod spare;
+mod spill;
 mod tally;
 mod writer;
 
@@ -62,6 +64,8 @@ pub struct Restored {
     pub forgotten: HashSet<Gid>,
     /// The machine has not been started anew since: what its processes wrote is there.
     pub same_boot: bool,
+    /// What of this the store itself has still to be told.
+    spilled: Group,
 }
 
 /// Changes that belong together: a process that is killed leaves all of them or none, unless they
@@ -115,7 +119,8 @@ impl Store {
     /// # Errors
     /// Another process has it, it cannot be written, or a newer version of this program made it.
     pub fn open(dir: &Path) -> Result<(Store, Restored), Failure> {
-        let (writer, restored) = open::open(dir)?;
+        let (writer, mut restored) = open::open(dir)?;
+        let spilled = std::mem::take(&mut restored.spilled);
         let (jobs, inbox) = channel();
         let wants_all = Arc::new(AtomicBool::new(false));
         let finish_log = Arc::new(FinishLog::open(dir, restored.same_boot));
@@ -123,7 +128,7 @@ impl Store {
         let (dir, wants) = (dir.to_owned(), Arc::clone(&wants_all));
         let thread = std::thread::Builder::new()
             .name("arioso-store".to_owned())
-            .spawn(move || recovery::run(writer, &dir, &inbox, &log, &wants))
+            .spawn(move || recovery::run(writer, spilled, &dir, &inbox, &log, &wants))
             .map_err(|error| Failure::from_io(&error, ErrorCode::Unknown, "store thread"))?;
         let store = Store {
             jobs,

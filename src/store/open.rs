@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 use sled::{Batch, Db, Tree};
 use tracing::{error, info, warn};
 
+use super::flusher::{Aftermath, Flusher};
 use super::history::History;
 use super::payloads::Payloads;
 use super::record::{Place, Record};
 use super::spare::Spare;
+use super::spill::Spill;
 use super::tally::Tally;
 use super::writer::{Writer, failed};
 use super::{Restored, file};
@@ -62,8 +64,12 @@ pub(super) fn open_locked(dir: &Path, lock: File) -> Result<(Writer, Restored), 
         tally,
         mut content,
     } = trees;
-    let payloads = Payloads::open(dir, &mut content.records);
     content.same_boot = note_boot(&db).map_err(failed)?;
+    let spill = Spill::new(dir.join("spilled.log"));
+    if content.same_boot {
+        content.add(spill.read(tally.state));
+    }
+    let payloads = Payloads::open(dir, &mut content.records);
     let writer = Writer {
         db_file: db_dir.join("db"),
         gone_count: content.forgotten.len(),
@@ -72,10 +78,11 @@ pub(super) fn open_locked(dir: &Path, lock: File) -> Result<(Writer, Restored), 
         tally,
         gone,
         payloads,
-        dropped: Vec::new(),
-        ended: Vec::new(),
+        after: Aftermath::default(),
+        flusher: Flusher::default(),
         history: History::new(history, dir),
         spare: Spare::new(text_file),
+        spill,
         lock: Some(lock),
     };
     Ok((writer, content))
@@ -273,9 +280,32 @@ fn scan(downloads: &Tree, gone: &Tree) -> Result<(Tally, Restored), Trouble> {
     let content = Restored {
         records,
         forgotten,
-        same_boot: false,
+        ..Restored::default()
     };
     Ok((tally, content))
+}
+
+impl Restored {
+    /// Adds what the store was not told. A result that was to leave for the history is still here:
+    /// it goes once more.
+    fn add(&mut self, spilled: Vec<(Gid, Option<Record>)>) {
+        let changed: HashSet<Gid> = spilled.iter().map(|(gid, _)| *gid).collect();
+        self.records.retain(|record| !changed.contains(&record.gid));
+        for (gid, record) in spilled {
+            match record {
+                Some(record) => {
+                    self.forgotten.remove(&gid);
+                    self.records.push(record.clone());
+                    self.spilled.put(gid, Box::new(move || record));
+                }
+                None => {
+                    self.forgotten.insert(gid);
+                    self.spilled.remove(gid);
+                }
+            }
+        }
+        Record::sort(&mut self.records);
+    }
 }
 
 impl Trees {

@@ -12,22 +12,26 @@ use tracing::{debug, error, info};
 use super::finish_log::FinishLog;
 use super::history::Found;
 use super::writer::{Changes, Writer};
-use super::{Change, Job, open};
+use super::{Change, Group, Job, open};
 use crate::base::error::{ErrorCode, Failure};
 
 /// Between two tries.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Works until told to close, or until all senders are gone. `wants_all` is raised after a time
-/// in which nothing could be written.
+/// Works until told to close, or until all senders are gone. `spilled` is still to be written.
+/// `wants_all` is raised after a time in which nothing could be written.
 pub(super) fn run(
     mut writer: Writer,
+    spilled: Group,
     dir: &Path,
     jobs: &Receiver<Job>,
     log: &FinishLog,
     wants_all: &AtomicBool,
 ) -> Result<(), Failure> {
-    let mut changes = Changes::default();
+    let mut changes = Changes {
+        by_gid: spilled.0.into_iter().collect(),
+        ..Changes::default()
+    };
     loop {
         // sled panics on some failures of its disk.
         let work = AssertUnwindSafe(|| writer.work(jobs, &mut changes, log));

@@ -350,6 +350,44 @@ fn what_belongs_together_is_written_together() {
     assert_eq!((changes.by_gid.len(), writer.tally.count), (500, 3002));
 }
 
+/// The process is killed while sled waits for its disk.
+#[test]
+fn what_the_store_cannot_take_is_kept_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open::open(dir.path()).unwrap();
+    let mut changes = writer::Changes::default();
+    let old = (1..5).map(|number| record(number, Place::Waiting, number as i64));
+    writer.gather(group_of(old), &mut changes).unwrap();
+    writer.close(&mut changes).unwrap();
+    let mut torrent = record(6, Place::Paused, 6);
+    torrent.origin = Some(Origin::new(OriginKind::Torrent));
+    torrent.payload = Arc::new(parking_lot::Mutex::new(Some("d4:infoe".into())));
+    let mut later = group_of([record(1, Place::Paused, 9), torrent]);
+    later.remove(gid(2));
+    let ended = record(3, Place::Complete, 3);
+    later.archive(gid(3), Box::new(move || ended), false);
+    writer.gather(later, &mut changes).unwrap();
+    writer.spill(&mut changes);
+    drop(writer);
+
+    let spilled = dir.path().join("spilled.log");
+    let copy = fs::read(&spilled).unwrap();
+    let (store, restored) = Store::open(dir.path()).unwrap();
+    assert_eq!(numbers(&restored), [3, 4, 6, 1]);
+    assert!(restored.forgotten.contains(&gid(2)));
+    let payload = restored.records[2].payload.lock().clone();
+    assert_eq!(payload.as_deref(), Some(&b"d4:infoe"[..]));
+    sync(&store);
+    assert!(!spilled.exists(), "the store has it all");
+    // One that the process could not remove any more has nothing to add.
+    put(&store, record(1, Place::Waiting, 0));
+    sync(&store);
+    drop(store);
+    fs::write(&spilled, copy).unwrap();
+    let (_store, restored) = Store::open(dir.path()).unwrap();
+    assert_eq!(numbers(&restored), [3, 1, 4, 6]);
+}
+
 #[test]
 fn results_move_to_the_history_and_are_not_loaded_from_it() {
     let dir = tempfile::tempdir().unwrap();

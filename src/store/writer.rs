@@ -11,10 +11,12 @@ use sled::{Batch, Db, Tree};
 use tracing::{debug, warn};
 
 use super::finish_log::FinishLog;
+use super::flusher::{Aftermath, Flusher};
 use super::history::{Found, History, key_of};
 use super::payloads::Payloads;
 use super::record::Record;
 use super::spare::{Content, Spare};
+use super::spill::{Lines, Spill};
 use super::tally::Tally;
 use super::{Change, Group, Job, MakeRecord};
 use crate::base::error::{ErrorCode, Failure};
@@ -27,6 +29,8 @@ const GATHER: Duration = Duration::from_millis(200);
 const BATCH_MAX: usize = 1000;
 /// Between two flushes; with the time of gathering nothing is older than a second.
 const FLUSH_EVERY: Duration = Duration::from_millis(700);
+/// How often to see whether a flush has ended.
+const FLUSH_LOOK: Duration = Duration::from_millis(20);
 /// More removed downloads than these are not remembered for the sake of old session files.
 const FORGOTTEN_MAX: usize = 50_000;
 
@@ -47,14 +51,14 @@ pub(super) struct Writer {
     pub tally: Tally,
     pub gone: Tree,
     pub payloads: Payloads,
-    /// Gone from the store with the next flush; their payloads then.
-    pub dropped: Vec<Gid>,
-    /// The store says with the next flush what has become of these.
-    pub ended: Vec<Gid>,
+    /// What is to be done after the next flush.
+    pub after: Aftermath,
+    pub flusher: Flusher,
     pub history: History,
     /// sled's own file, for what its flush leaves out.
     pub db_file: PathBuf,
     pub spare: Spare,
+    pub spill: Spill,
     pub gone_count: usize,
     /// Held as long as the store is open; `None` once another writer goes on with it.
     pub lock: Option<File>,
@@ -65,6 +69,8 @@ struct Plan {
     /// When the first of the gathered changes came.
     first_change: Option<Instant>,
     last_flush: Instant,
+    /// Some of the gathered changes are nowhere yet.
+    has_unspilled: bool,
     /// `session.txt` may be older than the store.
     text_is_old: bool,
     next_text: Instant,
@@ -83,6 +89,7 @@ impl Writer {
         let mut plan = Plan {
             first_change: None,
             last_flush: now.checked_sub(FLUSH_EVERY).unwrap_or(now),
+            has_unspilled: false,
             text_is_old: true,
             next_text: now,
         };
@@ -97,7 +104,7 @@ impl Writer {
             plan.changed();
         }
         loop {
-            let job = match plan.wait() {
+            let job = match plan.wait(&self.flusher) {
                 None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(time) => jobs.recv_timeout(time),
             };
@@ -142,14 +149,24 @@ impl Writer {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if plan.flush_is_due() {
-                self.apply(changes)?;
-                self.flush()?;
-                log.settle(self.ended.drain(..));
+            if let Some(after) = self.flusher.poll()? {
+                self.spill.outdate(after.state);
+                self.drop_payloads(after.dropped)?;
+                log.settle(after.ended);
                 failpoint::hit("store.flushed");
-                plan.flushed();
             }
-            if plan.text_is_due() {
+            if plan.flush_is_due() && !self.flusher.is_busy() {
+                self.apply(changes)?;
+                self.after.state = self.tally.state;
+                let after = std::mem::take(&mut self.after);
+                self.flusher.begin(&self.db, after)?;
+                plan.flushed();
+            } else if plan.flush_is_due() && plan.has_unspilled {
+                self.spill(changes);
+                plan.spilled();
+            }
+            // It must not be newer than the store.
+            if plan.text_is_due() && !self.flusher.is_busy() {
                 plan.text_is_old = !self.spare.holds(self.tally.state);
                 if plan.text_is_old {
                     self.spare.begin(self.content());
@@ -162,12 +179,14 @@ impl Writer {
     /// Adds a group to the changes; those before it are handed on if that made too many, so that
     /// only a group that is too large itself is written in parts.
     pub fn gather(&mut self, group: Group, changes: &mut Changes) -> Result<(), Failure> {
-        if changes.by_gid.len() + group.0.len() > BATCH_MAX {
+        // sled takes none while it flushes.
+        let parted = !self.flusher.is_busy();
+        if parted && changes.by_gid.len() + group.0.len() > BATCH_MAX {
             self.apply(changes)?;
         }
         for (gid, change) in group.0 {
             changes.by_gid.insert(gid, change);
-            if changes.by_gid.len() >= BATCH_MAX {
+            if parted && changes.by_gid.len() >= BATCH_MAX {
                 self.apply(changes)?;
             }
         }
@@ -205,9 +224,7 @@ impl Writer {
         if changes.by_gid.is_empty() {
             return Ok(());
         }
-        let at = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |time| time.as_secs());
+        let at = unix_time();
         let (mut downloads, mut gone) = (Batch::default(), Batch::default());
         let mut archived = Batch::default();
         let (mut has_archived, mut removed) = (false, HashSet::new());
@@ -219,13 +236,13 @@ impl Writer {
                     self.tally.count += u64::from(!self.has(&key)?);
                     let record = self.stamped(make, at)?;
                     if record.place.has_ended() {
-                        self.ended.push(gid);
+                        self.after.ended.push(gid);
                     }
                     downloads.insert(&key, encoded(&record)?);
                     gone.remove(&key);
                 }
                 Change::Archive(make, stays) => {
-                    self.ended.push(gid);
+                    self.after.ended.push(gid);
                     let record = self.stamped(make, at)?;
                     self.history.keep_payload(self.payloads.dir(), &record);
                     let (has, value) = (self.has(&key)?, encoded(&record)?);
@@ -240,13 +257,13 @@ impl Writer {
                     downloads.remove(&key);
                     gone.insert(&key, &at.to_be_bytes());
                     self.gone_count += 1;
-                    self.dropped.push(gid);
+                    self.after.dropped.push(gid);
                 }
                 Change::Gone => {
-                    self.ended.push(gid);
+                    self.after.ended.push(gid);
                     self.tally.count -= u64::from(self.has(&key)?);
                     downloads.remove(&key);
-                    self.dropped.push(gid);
+                    self.after.dropped.push(gid);
                     gone.insert(&key, &at.to_be_bytes());
                     self.gone_count += 1;
                     removed.insert(gid);
@@ -279,12 +296,40 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes the changes beside the store, which waits for its disk; they are still to be applied.
+    /// Without that they would be lost should the process be killed now, and no more.
+    pub fn spill(&mut self, changes: &mut Changes) {
+        let at = unix_time();
+        let mut lines = Lines::new(self.tally.state);
+        let mut made = |gid, make: MakeRecord| -> MakeRecord {
+            let record = stamp(make(), at);
+            if let Err(failure) = self.payloads.keep(&record) {
+                debug!(%failure, %gid, "its torrent is not kept yet");
+            }
+            lines.push(gid, Some(&record));
+            Box::new(move || record)
+        };
+        let all = std::mem::take(&mut changes.by_gid).into_iter();
+        changes.by_gid = all
+            .map(|(gid, change)| match change {
+                Change::Put(make) => (gid, Change::Put(made(gid, make))),
+                Change::Archive(make, stays) => (gid, Change::Archive(made(gid, make), stays)),
+                Change::Gone => (gid, change),
+            })
+            .collect();
+        for (gid, change) in &changes.by_gid {
+            if matches!(change, Change::Gone) {
+                lines.push(*gid, None);
+            }
+        }
+        if let Err(error) = self.spill.write(self.tally.state, &lines) {
+            debug!(%error, "changes are not kept while the disk does not answer");
+        }
+    }
+
     /// A record with the time it is written at, its payload on the disk.
     fn stamped(&mut self, make: MakeRecord, at: u64) -> Result<Record, Failure> {
-        let mut record = make();
-        if record.at == 0 {
-            record.at = at;
-        }
+        let record = stamp(make(), at);
         self.payloads.keep(&record)?;
         Ok(record)
     }
@@ -309,16 +354,11 @@ impl Writer {
         self.downloads.contains_key(key).map_err(failed)
     }
 
-    /// What was handed to sled survives the end of this process from now on. Until then a record
-    /// that is gone may come back, and needs its payload.
-    fn flush(&mut self) -> Result<(), Failure> {
-        self.db.flush().map_err(failed)?;
-        for gid in self.dropped.drain(..) {
-            if !self
-                .downloads
-                .contains_key(Record::key(gid))
-                .map_err(failed)?
-            {
+    /// The store does without these for sure. Until its flush a record that is gone may come back,
+    /// and needs its payload.
+    fn drop_payloads(&mut self, dropped: Vec<Gid>) -> Result<(), Failure> {
+        for gid in dropped {
+            if !self.has(&Record::key(gid))? {
                 self.payloads.drop(gid);
             }
         }
@@ -328,7 +368,12 @@ impl Writer {
 
     /// sled's flush survives the end of the process only; this survives power loss.
     fn sync(&mut self) -> Result<(), Failure> {
-        self.flush()?;
+        self.db.flush().map_err(failed)?;
+        let before = self.flusher.wait()?.unwrap_or_default();
+        self.after = before.and(std::mem::take(&mut self.after));
+        self.spill.outdate(self.tally.state);
+        let dropped = std::mem::take(&mut self.after.dropped);
+        self.drop_payloads(dropped)?;
         self.payloads.sync(true);
         File::open(&self.db_file)
             .and_then(|file| file.sync_data())
@@ -353,6 +398,8 @@ impl Drop for Writer {
     fn drop(&mut self) {
         // Another writer would write the same file.
         self.spare.finish();
+        // A flush has hold of sled.
+        let _ = self.flusher.wait();
         // Another process may have the directory only when sled has let go of it, and that is
         // when this lock goes.
         if let Some(lock) = &self.lock {
@@ -364,12 +411,18 @@ impl Drop for Writer {
 impl Plan {
     fn changed(&mut self) {
         self.first_change.get_or_insert_with(Instant::now);
+        self.has_unspilled = true;
         self.text_is_old = true;
     }
 
     fn flushed(&mut self) {
         self.first_change = None;
+        self.spilled();
+    }
+
+    fn spilled(&mut self) {
         self.last_flush = Instant::now();
+        self.has_unspilled = false;
     }
 
     fn flush_at(&self) -> Option<Instant> {
@@ -389,10 +442,29 @@ impl Plan {
         self.text_at().is_some_and(|at| at <= Instant::now())
     }
 
-    fn wait(&self) -> Option<Duration> {
-        let at = self.flush_at().into_iter().chain(self.text_at()).min()?;
-        Some(at.saturating_duration_since(Instant::now()))
+    /// How long nothing is to be done but what comes; `None`: until something comes.
+    fn wait(&self, flusher: &Flusher) -> Option<Duration> {
+        let now = Instant::now();
+        let look = flusher.is_busy().then(|| now + FLUSH_LOOK);
+        let idle = !flusher.is_busy();
+        let flush = self.flush_at().filter(|_| idle || self.has_unspilled);
+        let text = self.text_at().filter(|_| idle);
+        let at = [look, flush, text].into_iter().flatten().min()?;
+        Some(at.saturating_duration_since(now))
     }
+}
+
+/// The time in seconds.
+fn unix_time() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |time| time.as_secs())
+}
+
+fn stamp(mut record: Record, at: u64) -> Record {
+    if record.at == 0 {
+        record.at = at;
+    }
+    record
 }
 
 /// A failure of sled.

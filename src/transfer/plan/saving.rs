@@ -6,7 +6,7 @@ use super::{Action, Plan};
 
 /// The control file is replaced when this many bytes came in and [`SAVE_GAP_MIN`] has passed: with
 /// what comes while it is being written, no more than 16 MiB are fetched again after a kill…
-const SAVE_BYTES: u64 = 12 * 1024 * 1024;
+const SAVE_BYTES: u64 = 8 * 1024 * 1024;
 const SAVE_GAP_MIN: Duration = Duration::from_millis(250);
 /// …or when this has passed, whatever came in.
 const SAVE_GAP_MAX: Duration = Duration::from_secs(10);
