@@ -1,7 +1,8 @@
 //! Rank 4: the session in sled.
 //!
 //! The store is a copy that can be rebuilt, kept by a thread of its own: callers never wait for
-//! it. Changes are gathered for a moment and written as one batch, flushed at most once a second.
+//! it. Changes are gathered for a moment and written as one batch, flushed at most once a second;
+//! while a flush waits for a slow disk, what changes is written beside the store, in `spilled.log`.
 //! Results that are no longer shown are moved to a tree of their own, the history.
 //! Beside it lies `session.txt`, the same session in aria2's format: the spare copy if the store
 //! is damaged, and the way back to aria2c. Bytes and bitfields are not here but in the control

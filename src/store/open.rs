@@ -65,9 +65,11 @@ pub(super) fn open_locked(dir: &Path, lock: File) -> Result<(Writer, Restored), 
         mut content,
     } = trees;
     content.same_boot = note_boot(&db).map_err(failed)?;
-    let spill = Spill::new(dir.join("spilled.log"));
-    if content.same_boot {
-        content.add(spill.read(tally.state));
+    let mut spill = Spill::new(dir.join("spilled.log"));
+    match content.same_boot {
+        true => content.add(spill.read(tally.state)),
+        // Nobody asked the disk to have all of it.
+        false => spill.outdate(u64::MAX),
     }
     let payloads = Payloads::open(dir, &mut content.records);
     let writer = Writer {

@@ -6,6 +6,8 @@ use crate::option::value::PieceSelector;
 
 /// A rest that takes less than this is not worth another request.
 const STEAL_SECONDS_MIN: f64 = 1.0;
+/// Bytes a second of sources of which nothing is known yet: who has just begun is not slow.
+const RATE_UNKNOWN: f64 = 1_048_576.0;
 /// From this many pieces on, splits fall on piece boundaries.
 const ALIGN_TO_PIECE_FROM: u64 = 8;
 
@@ -109,7 +111,7 @@ fn typical_rate(candidates: &[Candidate], ask: &Ask) -> f64 {
         .chain(ask.rate)
         .collect();
     if known.is_empty() {
-        1.0
+        RATE_UNKNOWN
     } else {
         known.iter().sum::<f64>() / known.len() as f64
     }
@@ -321,6 +323,12 @@ mod tests {
             "aaaaaaaa",
         );
         check("aaaaaaaa", b(), &[80.0 * CELL as f64], "aaaaaaaa");
+    }
+
+    /// On a fast line it is over before its speed is known: what was asked for is under way.
+    #[test]
+    fn who_has_just_begun_keeps_a_short_rest() {
+        check("aaaaaaaa", b(), &[], "aaaaaaaa");
     }
 
     #[test]
