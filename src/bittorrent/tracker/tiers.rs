@@ -247,6 +247,13 @@ impl Tiers {
                 old.started = false;
             }
         }
+        // Who is being asked may have heard of us already.
+        if before.asking.is_some()
+            && let Some(asked) = before.current()
+            && !self.tiers.iter().flatten().any(|it| it.uri == asked.uri)
+        {
+            asked.started = true;
+        }
         if self.tiers.iter().flatten().any(|tracker| tracker.started) {
             self.last_at = before.last_at;
             self.interval_min = before.interval_min;
@@ -347,6 +354,20 @@ mod tests {
         assert_eq!(ask(&mut tiers, now), some("a", Some(Event::Completed)));
         tiers.handle_answer(now, &Answer::default());
         assert_eq!(ask(&mut tiers, now), None);
+    }
+
+    #[test]
+    fn who_is_left_while_being_asked_is_told_so() {
+        let now = Instant::now();
+        for (after, told) in [("b", vec!["a"]), ("a", vec![])] {
+            let mut tiers = tiers(now, &[&["a"]]);
+            assert_eq!(ask(&mut tiers, now), some("a", Some(Event::Started)));
+            let list = vec![vec![after.to_owned()]];
+            let left = tiers.change(now, list, None, &mut Rng::seeded(1));
+            let uris: Vec<&str> = left.iter().map(|ask| ask.uri.as_str()).collect();
+            assert_eq!(uris, told);
+            assert_eq!(ask(&mut tiers, now), some(after, Some(Event::Started)));
+        }
     }
 
     #[test]
