@@ -467,7 +467,11 @@ mod tests {
             ask(&mut tiers, now),
             Some(("x".to_owned(), Some(Event::Started)))
         );
-        assert!(change(&mut tiers, &[], None).is_empty());
+        assert_eq!(
+            change(&mut tiers, &[], None),
+            ["x"],
+            "x may have heard of us"
+        );
         tiers.handle_failure(now);
         assert_eq!(tiers.poll_timeout(), None);
     }
