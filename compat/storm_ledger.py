@@ -204,7 +204,10 @@ class Ledger:
             if gid not in rows and at <= killed - SURE and not again:
                 self.lost.append(f"result {gid} is gone ({states.get(gid)})")
             elif gid in rows and rows[gid] != row:
-                self.lost.append(f"result {gid} was {row}, is {rows[gid]}")
+                # What was told in the last second may have been done once more.
+                if at <= killed - SURE:
+                    self.lost.append(f"result {gid} was {row}, is {rows[gid]}")
+                entry.result = (at, rows[gid])
 
     def compare_options(self, options, killed):
         for gid, own in options.items():
