@@ -137,7 +137,7 @@ impl Writer {
                     self.forget()?;
                 }
                 Ok(Job::Sync(done)) => {
-                    done(self.apply(changes).and_then(|()| self.sync()));
+                    done(self.apply(changes).and_then(|()| self.sync(changes)));
                     plan.flushed();
                 }
                 Ok(Job::Known(gids)) => self.keep_only(&gids, changes)?,
@@ -145,13 +145,13 @@ impl Writer {
                 // Not an orderly end: what was removed stays remembered.
                 Err(RecvTimeoutError::Disconnected) => {
                     self.apply(changes)?;
-                    return self.sync();
+                    return self.sync(changes);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if let Some(after) = self.flusher.poll()? {
                 self.spill.outdate(after.state);
-                self.drop_payloads(after.dropped)?;
+                self.drop_payloads(after.dropped, changes)?;
                 log.settle(after.ended);
                 failpoint::hit("store.flushed");
             }
@@ -162,7 +162,7 @@ impl Writer {
                 self.flusher.begin(&self.db, after)?;
                 plan.flushed();
             } else if plan.flush_is_due() && plan.has_unspilled {
-                self.spill(changes);
+                self.write_beside(changes);
                 plan.spilled();
             }
             // It must not be newer than the store.
@@ -202,7 +202,7 @@ impl Writer {
             self.spare.finish();
         }
         self.forget()?;
-        self.sync()
+        self.sync(changes)
     }
 
     /// Removes what is not among these: it went while nothing could be written.
@@ -298,7 +298,7 @@ impl Writer {
 
     /// Writes the changes beside the store, which waits for its disk; they are still to be applied.
     /// Without that they would be lost should the process be killed now, and no more.
-    pub fn spill(&mut self, changes: &mut Changes) {
+    pub fn write_beside(&mut self, changes: &mut Changes) {
         let at = unix_time();
         let mut lines = Lines::new(self.tally.state);
         let mut made = |gid, make: MakeRecord| -> MakeRecord {
@@ -354,11 +354,11 @@ impl Writer {
         self.downloads.contains_key(key).map_err(failed)
     }
 
-    /// The store does without these for sure. Until its flush a record that is gone may come back,
-    /// and needs its payload.
-    fn drop_payloads(&mut self, dropped: Vec<Gid>) -> Result<(), Failure> {
+    /// The store does without these for sure, unless they are among the `changes` to come. Until
+    /// its flush a record that is gone may come back, and needs its payload.
+    pub fn drop_payloads(&mut self, dropped: Vec<Gid>, changes: &Changes) -> Result<(), Failure> {
         for gid in dropped {
-            if !self.has(&Record::key(gid))? {
+            if !self.has(&Record::key(gid))? && !changes.by_gid.contains_key(&gid) {
                 self.payloads.drop(gid);
             }
         }
@@ -367,13 +367,13 @@ impl Writer {
     }
 
     /// sled's flush survives the end of the process only; this survives power loss.
-    fn sync(&mut self) -> Result<(), Failure> {
+    fn sync(&mut self, changes: &Changes) -> Result<(), Failure> {
         self.db.flush().map_err(failed)?;
         let before = self.flusher.wait()?.unwrap_or_default();
         self.after = before.and(std::mem::take(&mut self.after));
         self.spill.outdate(self.tally.state);
         let dropped = std::mem::take(&mut self.after.dropped);
-        self.drop_payloads(dropped)?;
+        self.drop_payloads(dropped, changes)?;
         self.payloads.sync(true);
         File::open(&self.db_file)
             .and_then(|file| file.sync_data())
@@ -445,8 +445,8 @@ impl Plan {
     /// How long nothing is to be done but what comes; `None`: until something comes.
     fn wait(&self, flusher: &Flusher) -> Option<Duration> {
         let now = Instant::now();
-        let look = flusher.is_busy().then(|| now + FLUSH_LOOK);
         let idle = !flusher.is_busy();
+        let look = (!idle).then(|| now + FLUSH_LOOK);
         let flush = self.flush_at().filter(|_| idle || self.has_unspilled);
         let text = self.text_at().filter(|_| idle);
         let at = [look, flush, text].into_iter().flatten().min()?;
